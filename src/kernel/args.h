@@ -1,0 +1,200 @@
+/* What every kernel slot computes: its arguments as a plain struct, passed by designated initialiser.
+ *
+ * Activations have the format of the table (F32 or BF16, see kernel/table.h) unless a comment says otherwise; vectors (bias,
+ * norm weight, modulation, gate, rope) and latents are always f32. `ld*` are row strides in elements. Pointers are device
+ * pointers of the table's backend. `workspace` has at least the bytes that the row asks for. C11 and C++17. */
+#ifndef SWAN_KERNEL_ARGS_H
+#define SWAN_KERNEL_ARGS_H
+
+#include <stdint.h>
+
+#include "tensor/tensor.h"
+
+/* r = x W^T + bias;  y = f(r) or y = f(y, r). x [M, K], W [N, K] contiguous in the slot's weight format, y [M, N]. */
+typedef enum swan_epilogue {
+    SWAN_EPI_NONE,      /* y = r */
+    SWAN_EPI_GELU,      /* y = gelu_tanh(r) */
+    SWAN_EPI_SILU,      /* y = r * sigmoid(r) */
+    SWAN_EPI_MUL,       /* y = y * r */
+    SWAN_EPI_ADD,       /* y = y + r */
+    SWAN_EPI_GATED_ADD, /* y = y + gate[n] * r */
+    SWAN_EPI_COUNT
+} swan_epilogue;
+
+typedef struct swan_linear_args {
+    const void *x;
+    const void *w;
+    const float *bias; /* [N] or NULL */
+    const float *gate; /* [N], only with GATED_ADD */
+    void *y;
+    int64_t M, N, K, ldx, ldy;
+    swan_epilogue epilogue;
+    void *workspace;
+} swan_linear_args;
+typedef swan_linear_args swan_linear_f32_args;  /* weights F32 */
+typedef swan_linear_args swan_linear_bf16_args; /* weights BF16 */
+typedef swan_linear_args swan_linear_f16_args;  /* weights F16 */
+
+/* y[l, :] = (x[l, :] - mean) / sqrt(var + eps) * (scale + scale_offset) + shift, statistics over D in at least fp32.
+ * Modulation: scale_offset 1. Affine layer norm: scale = weight, shift = bias, scale_offset 0. y may be x. */
+typedef struct swan_norm_layer_args {
+    const void *x;
+    void *y;
+    const float *scale, *shift; /* [D] */
+    float scale_offset, eps;
+    int64_t L, D, ldx, ldy;
+} swan_norm_layer_args;
+
+/* y[l, :] = x[l, :] / sqrt(mean(x[l, :]^2) + eps) * weight, the mean over all D channels (for QK: all heads together).
+ * With rope (f32 [L, head_dim / 2, 2] = cos, sin): each head's interleaved pairs are then rotated,
+ * (a, b) -> (a cos - b sin, a sin + b cos). y may be x. */
+typedef struct swan_norm_rms_args {
+    const void *x;
+    void *y;
+    const float *weight; /* [D] */
+    const float *rope;   /* or NULL */
+    float eps;
+    int64_t L, D, head_dim, ldx, ldy;
+    void *workspace;
+} swan_norm_rms_args;
+
+/* softmax(q k^T * scale + key_bias[k] + rel_bias[h, k - q + Lq - 1]) v for each head. q, k, v, out: row l, head h begins at
+ * l * ld + h * head_dim. No buffer of Lq x Lk. */
+typedef struct swan_attn_dense_args {
+    const void *q, *k, *v;
+    void *out;
+    const float *key_bias; /* [Lk] or NULL */
+    const float *rel_bias; /* [heads, Lq + Lk - 1] or NULL */
+    float scale;
+    int64_t Lq, Lk, heads, head_dim, ldq, ldk, ldv, ldo;
+    void *workspace;
+} swan_attn_dense_args;
+
+/* The same over selected tiles: query tile i owns rows tile_start[i] .. tile_start[i + 1] - 1, and attends to the rows of the
+ * tiles index[h, i, 0 .. topk - 1] (ascending). No padding rows exist. Source: VSA, arXiv 2505.13389, fine branch. */
+typedef struct swan_attn_block_sparse_args {
+    const void *q, *k, *v;
+    void *out;
+    const int32_t *tile_start; /* [tiles + 1] */
+    const int32_t *index;      /* [heads, tiles, topk] */
+    float scale;
+    int64_t L, tiles, topk, heads, head_dim, ldq, ldk, ldv, ldo;
+    void *workspace;
+} swan_attn_block_sparse_args;
+
+/* out[i, :] = mean over the rows of tile i of x, f32 accumulation. x [L, D], out [tiles, D]. */
+typedef struct swan_vsa_pool_args {
+    const void *x;
+    void *out;
+    const int32_t *tile_start;
+    int64_t tiles, D, ldx;
+} swan_vsa_pool_args;
+
+/* VSA coarse branch over pooled q, k, v [tiles, heads * head_dim]: s = q k^T * scale; out = softmax(s) v; index[h, i] = the
+ * topk tiles of the largest s[i, :], ascending; ties go to the lower tile. Exactly topk are selected. */
+typedef struct swan_vsa_coarse_args {
+    const void *q, *k, *v;
+    void *out;
+    int32_t *index; /* [heads, tiles, topk] */
+    float scale;
+    int64_t tiles, topk, heads, head_dim;
+    void *workspace;
+} swan_vsa_coarse_args;
+
+/* fine[l, c] += gate[l, c] * coarse[tile of l, c]. */
+typedef struct swan_vsa_combine_args {
+    void *fine;
+    const void *gate, *coarse;
+    const int32_t *tile_start;
+    int64_t tiles, D, ld_fine, ld_gate;
+} swan_vsa_combine_args;
+
+/* y[i, :] = table[ids[i], :]; table [rows, D] in table_dtype (F32, F16 or BF16). ids are checked by the caller. */
+typedef struct swan_embed_rows_args {
+    const void *table;
+    const int32_t *ids;
+    void *y;
+    int64_t n, D;
+    swan_dtype table_dtype;
+} swan_embed_rows_args;
+
+/* y [freq_dim] f32 = [cos(t f_0) .. cos(t f_{h-1}), sin(t f_0) ..], h = freq_dim / 2, f_i = 10000^(-i / h), in fp64. */
+typedef struct swan_embed_timestep_args {
+    double timestep;
+    float *y;
+    int64_t freq_dim;
+} swan_embed_timestep_args;
+
+/* latent f32 [C, T, H, W] -> y [L, C * 4], column order (c, py, px); patch (1, 2, 2), L = T * H/2 * W/2. Row l is the raster
+ * token order[l] (order NULL: l). */
+typedef struct swan_embed_patchify_args {
+    const float *latent;
+    void *y;
+    const int32_t *order; /* [L] or NULL */
+    int64_t C, T, H, W;
+} swan_embed_patchify_args;
+
+/* x [L, 4 * C], column order (py, px, c) -> latent f32 [C, T, H, W]; the inverse placement of patchify. */
+typedef struct swan_embed_unpatchify_args {
+    const void *x;
+    float *latent;
+    const int32_t *order;
+    int64_t C, T, H, W;
+} swan_embed_unpatchify_args;
+
+/* y[i] = sum over k of coefficient[k] * x[k][i], all f32 in memory, products and sum in fp64, one rounding. y may be any x[k].
+ * Samplers, guidance and modulation tables. round_bf16: the result is rounded to bf16 (kept as f32), for parity runs. */
+#define SWAN_COMBINE_MAX 8
+typedef struct swan_elem_combine_args {
+    const float *x[SWAN_COMBINE_MAX];
+    double coefficient[SWAN_COMBINE_MAX];
+    int terms;
+    bool round_bf16;
+    float *y;
+    int64_t n;
+} swan_elem_combine_args;
+
+typedef enum swan_map {
+    SWAN_MAP_SILU,
+    SWAN_MAP_CLAMP_TANH3, /* 3 tanh(x / 3): TAEHV's input clamp */
+    SWAN_MAP_ROUND_BF16,  /* nearest bf16, kept in the activation format: parity runs */
+    SWAN_MAP_COUNT
+} swan_map;
+/* y[i] = f(x[i]); y may be x. */
+typedef struct swan_elem_map_args {
+    const void *x;
+    void *y;
+    int64_t n;
+    swan_map map;
+} swan_elem_map_args;
+
+/* 3x3 convolution, stride 1, zero padding 1, one frame, channels last.
+ * Input channels are the Cx of x followed by the Cp of past (past NULL with Cp > 0: zeros, the frame before the first).
+ * upsample: x is [H/2, W/2, Cx] and is read as its nearest-neighbour x2 enlargement (past is not allowed then).
+ * w [Cout, 3, 3, Cx + Cp] in f32; y [H, W, Cout] = relu?(conv + bias + residual). residual may be x; y is none of them. */
+typedef struct swan_conv_conv3x3_args {
+    const void *x, *past;
+    const float *w;
+    const float *bias;    /* [Cout] or NULL */
+    const void *residual; /* [H, W, Cout] or NULL */
+    void *y;
+    int64_t H, W, Cx, Cp, Cout;
+    bool upsample, relu;
+    void *workspace;
+} swan_conv_conv3x3_args;
+
+/* latent f32 [C, T, H, W], frame t -> y [H, W, C] channels last. */
+typedef struct swan_image_from_latent_args {
+    const float *latent;
+    void *y;
+    int64_t C, T, H, W, t;
+} swan_image_from_latent_args;
+
+/* x [H, W, 3] -> rgb u8 [H, W, 3] = trunc(255 * clamp(x, 0, 1)); NaN becomes 0. */
+typedef struct swan_image_to_rgb8_args {
+    const void *x;
+    uint8_t *rgb;
+    int64_t n; /* H * W * 3 */
+} swan_image_to_rgb8_args;
+
+#endif

@@ -1,0 +1,82 @@
+/* Checked operators: each checks its shapes and types, counts its work, takes its workspace, and makes exactly one call through
+ * the kernel table. What is computed stands with the argument structs in kernel/args.h. Errors: SWAN_E_BUG for shapes that do
+ * not fit (models check what comes from outside before), SWAN_E_UNSUPPORTED for a slot without a kernel, SWAN_E_CANCELLED. */
+#ifndef SWAN_OPS_OPS_H
+#define SWAN_OPS_OPS_H
+
+#include "ops/ctx.h"
+
+/* A linear layer's parameters: weight [N, K] in F32, BF16 or F16; bias f32 [N] or data NULL. */
+typedef struct swan_linear {
+    swan_tensor weight, bias;
+} swan_linear;
+
+/* y = epilogue(x W^T + b). x [M, K], y [M, N]; gate f32 [N] only with GATED_ADD. */
+swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linear *layer, swan_epilogue epilogue,
+                           const swan_tensor *gate, swan_tensor *y);
+/* Layer norm with modulation: y = LN(x) * (1 + scale) + shift; scale, shift f32 [D]. */
+swan_status swan_op_modulated_norm(swan_ctx *ctx, const swan_tensor *x, const float *scale, const float *shift, float eps,
+                                   swan_tensor *y);
+/* Layer norm with affine parameters: y = LN(x) * weight + bias; both f32 [D]. */
+swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, const swan_tensor *bias,
+                                float eps, swan_tensor *y);
+/* RMS norm over the last axis, with rotary embedding when rope (f32 [L, head_dim / 2, 2]) is given. y may be x. */
+swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
+                             const swan_tensor *rope, swan_tensor *y);
+
+/* q [Lq, heads * head_dim], k and v [Lk, ...], out as q. key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL. */
+typedef struct swan_attention {
+    int64_t heads;
+    float scale;
+    const swan_tensor *key_bias, *rel_bias;
+} swan_attention;
+swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_tensor *q, const swan_tensor *k,
+                              const swan_tensor *v, swan_tensor *out);
+/* tile_start i32 [tiles + 1], index i32 [heads, tiles, topk]. */
+swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *tile_start,
+                                 const swan_tensor *index, const swan_tensor *q, const swan_tensor *k,
+                                 const swan_tensor *v, swan_tensor *out);
+/* out [tiles, D] = means of x [L, D] over tiles. */
+swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *tile_start, swan_tensor *out);
+/* q, k, v, out [tiles, D]; index i32 [heads, tiles, topk] is written. */
+swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *q, const swan_tensor *k,
+                               const swan_tensor *v, swan_tensor *out, swan_tensor *index);
+/* fine [L, D] += gate [L, D] * coarse [tiles, D] of each row's tile. */
+swan_status swan_op_vsa_combine(swan_ctx *ctx, const swan_tensor *gate, const swan_tensor *coarse,
+                                const swan_tensor *tile_start, swan_tensor *fine);
+
+/* y [n, D] = rows of table [rows, D] (any float type) named by ids i32 [n]. */
+swan_status swan_op_embed_rows(swan_ctx *ctx, const swan_tensor *table, const swan_tensor *ids, swan_tensor *y);
+/* y f32 [1, freq_dim]: sinusoid of the timestep (cos first). */
+swan_status swan_op_embed_timestep(swan_ctx *ctx, double timestep, swan_tensor *y);
+/* latent f32 [C, T, H, W] -> y [L, C * 4]; order i32 [L] or NULL. */
+swan_status swan_op_patchify(swan_ctx *ctx, const swan_tensor *latent, const swan_tensor *order, swan_tensor *y);
+/* x [L, 4 * C] -> latent f32 [C, T, H, W]. */
+swan_status swan_op_unpatchify(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *order, swan_tensor *latent);
+
+/* y = sum of coefficient[k] * x[k], all f32 of one size; evaluated in fp64 and rounded once (to bf16 when round_bf16). */
+swan_status swan_op_combine(swan_ctx *ctx, int terms, const double *coefficient, const swan_tensor *const *x, bool round_bf16,
+                            swan_tensor *y);
+/* y = f(x), element by element. */
+swan_status swan_op_map(swan_ctx *ctx, swan_map map, const swan_tensor *x, swan_tensor *y);
+/* In parity runs: x rounded to bf16 in place, where the reference stack stores bf16. Otherwise nothing. */
+swan_status swan_op_round(swan_ctx *ctx, swan_tensor *x);
+
+/* A 3x3 convolution's parameters: weight f32 [Cout, 3, 3, Cin] (channels last), bias f32 [Cout] or data NULL. */
+typedef struct swan_conv {
+    swan_tensor weight, bias;
+} swan_conv;
+/* x [H, W, Cx] (upsample: [H/2, W/2, Cx]); past [H, W, Cp] or data NULL (zeros) when the weight has Cx + Cp inputs. */
+typedef struct swan_conv_input {
+    const swan_tensor *x;
+    const swan_tensor *past; /* NULL: no second input */
+    bool upsample;
+} swan_conv_input;
+swan_status swan_op_conv3x3(swan_ctx *ctx, const swan_conv_input *in, const swan_conv *layer, bool relu,
+                            const swan_tensor *residual, swan_tensor *y);
+/* Frame t of latent f32 [C, T, H, W] -> y [H, W, C]. */
+swan_status swan_op_latent_frame(swan_ctx *ctx, const swan_tensor *latent, int64_t t, swan_tensor *y);
+/* x [H, W, 3] in [0, 1] -> u8 [H, W, 3], truncated as the reference does. */
+swan_status swan_op_rgb8(swan_ctx *ctx, const swan_tensor *x, swan_tensor *rgb);
+
+#endif
