@@ -18,9 +18,9 @@ typedef struct swan_counters {
     double flops, bytes;
 } swan_counters;
 
-/* Receives each op's output in TRACE: op name ("linear.bf16"), the row that ran, its output and its time. */
+/* Receives each op in TRACE: the row that ran, its output and its time. */
 typedef struct swan_trace {
-    void (*record)(void *user, const char *op, const swan_kernel_row *row, const swan_tensor *out, double seconds);
+    void (*record)(void *user, const swan_kernel_row *row, const swan_tensor *out, double seconds);
     void *user;
 } swan_trace;
 

@@ -1,0 +1,23 @@
+#include "ops/call.h"
+
+swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linear *layer, swan_epilogue epilogue,
+                           const swan_tensor *gate, swan_tensor *y)
+{
+    const swan_tensor *w = &layer->weight;
+    SWAN_OP_CHECK(x->ndim == 2 && w->ndim == 2 && x->ne[1] == w->ne[1], "linear", x, w);
+    SWAN_OP_CHECK(y->ndim == 2 && y->ne[0] == x->ne[0] && y->ne[1] == w->ne[0], "linear", y, w);
+    SWAN_OP_CHECK((epilogue == SWAN_EPI_GATED_ADD) == (gate != NULL), "linear gate", x, w);
+    swan_linear_args args = {
+        .x = x->data, .w = w->data, .bias = layer->bias.data, .gate = gate ? gate->data : NULL, .y = y->data,
+        .M = x->ne[0], .N = w->ne[0], .K = w->ne[1], .ldx = x->ne[1], .ldy = y->ne[1], .epilogue = epilogue,
+    };
+    bool reads_y = epilogue >= SWAN_EPI_MUL;
+    swan_op_cost cost = {2.0 * (double)args.M * (double)args.N * (double)args.K,
+                         swan_op_bytes(x) + swan_op_bytes(w) + swan_op_bytes(y) * (reads_y ? 2 : 1)};
+    switch (w->dtype) {
+    case SWAN_F32: SWAN_OP_CALL_WS(ctx, linear_f32, args, cost, y); return SWAN_OK;
+    case SWAN_BF16: SWAN_OP_CALL_WS(ctx, linear_bf16, args, cost, y); return SWAN_OK;
+    case SWAN_F16: SWAN_OP_CALL_WS(ctx, linear_f16, args, cost, y); return SWAN_OK;
+    default: return swan_op_mismatch("linear weight type", x, w);
+    }
+}

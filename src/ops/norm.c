@@ -1,0 +1,45 @@
+#include "ops/call.h"
+
+static swan_status layer_norm(swan_ctx *ctx, const swan_tensor *x, swan_norm_layer_args args, swan_tensor *y)
+{
+    SWAN_OP_CHECK(x->ndim == 2 && swan_tensor_same_shape(x, y), "norm", x, y);
+    args.x = x->data;
+    args.y = y->data;
+    args.L = x->ne[0];
+    args.D = args.ldx = args.ldy = x->ne[1];
+    swan_op_cost cost = {8.0 * (double)swan_tensor_count(x), swan_op_bytes(x) + swan_op_bytes(y)};
+    SWAN_OP_CALL(ctx, norm_layer, args, cost, y);
+    return SWAN_OK;
+}
+
+swan_status swan_op_modulated_norm(swan_ctx *ctx, const swan_tensor *x, const float *scale, const float *shift, float eps,
+                                   swan_tensor *y)
+{
+    return layer_norm(ctx, x, (swan_norm_layer_args){.scale = scale, .shift = shift, .scale_offset = 1, .eps = eps}, y);
+}
+
+swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, const swan_tensor *bias,
+                                float eps, swan_tensor *y)
+{
+    SWAN_OP_CHECK(weight->ne[0] == x->ne[1] && bias->ne[0] == x->ne[1], "norm", x, weight);
+    return layer_norm(ctx, x, (swan_norm_layer_args){.scale = weight->data, .shift = bias->data, .eps = eps}, y);
+}
+
+swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
+                             const swan_tensor *rope, swan_tensor *y)
+{
+    SWAN_OP_CHECK(x->ndim == 2 && swan_tensor_same_shape(x, y), "rms norm", x, y);
+    SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1], "rms norm", x, weight);
+    swan_norm_rms_args args = {
+        .x = x->data, .y = y->data, .weight = weight->data, .eps = eps, .L = x->ne[0], .D = x->ne[1], .ldx = x->ne[1],
+        .ldy = x->ne[1], .head_dim = x->ne[1],
+    };
+    if (rope) {
+        SWAN_OP_CHECK(rope->ndim == 3 && rope->ne[0] == x->ne[0] && x->ne[1] % (2 * rope->ne[1]) == 0, "rope", x, rope);
+        args.rope = rope->data;
+        args.head_dim = 2 * rope->ne[1];
+    }
+    swan_op_cost cost = {(rope ? 10.0 : 4.0) * (double)swan_tensor_count(x), swan_op_bytes(x) + swan_op_bytes(y) + swan_op_bytes(rope)};
+    SWAN_OP_CALL_WS(ctx, norm_rms, args, cost, y);
+    return SWAN_OK;
+}
