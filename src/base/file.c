@@ -87,7 +87,8 @@ swan_status swan_file_read(const char *path, size_t limit, char **data, size_t *
     SWAN_TRY(swan_file_open_read(path, &fd, &size));
     if (size > limit) {
         close(fd);
-        return SWAN_FAIL(SWAN_E_FORMAT, "%s: wanted at most %zu bytes, found %llu", path, limit, (unsigned long long)size);
+        return SWAN_FAIL(SWAN_E_FORMAT, "%s: wanted at most %zu bytes, found %llu", path, limit,
+                         (unsigned long long)size);
     }
     char *buffer = malloc((size_t)size + 1);
     if (!buffer) {
@@ -151,7 +152,8 @@ swan_status swan_file_temp_path(const char *final, char *buf, size_t n)
     for (int attempt = 0; attempt < 100; attempt++) {
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
-        unsigned tag = (unsigned)now.tv_nsec ^ ((unsigned)getpid() << 12) ^ (atomic_fetch_add(&serial, 1) * 2654435761u);
+        unsigned tag =
+            (unsigned)now.tv_nsec ^ ((unsigned)getpid() << 12) ^ (atomic_fetch_add(&serial, 1) * 2654435761u);
         snprintf(name, sizeof name, ".swan-%08x%s", tag, ending);
         SWAN_TRY(swan_path_join(directory, name, buf, n));
         int fd = open(buf, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

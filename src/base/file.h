@@ -48,7 +48,7 @@ typedef struct swan_file {
 swan_status swan_file_begin(swan_file *f, const char *final);
 swan_status swan_file_write(swan_file *f, const void *data, size_t bytes);
 swan_status swan_file_end(swan_file *f); /* commit */
-void swan_file_abort(swan_file *f);      /* fine after a failed begin as well */
+void swan_file_abort(swan_file *f); /* fine after a failed begin as well */
 
 #ifdef __cplusplus
 }

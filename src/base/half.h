@@ -57,7 +57,8 @@ static inline uint16_t swan_f32_to_f16(float f)
     uint32_t sign = (u >> 16) & 0x8000u;
     uint32_t a = u & 0x7FFFFFFFu;
     if (a > 0x7F800000u) return (uint16_t)(sign | 0x7E00u | ((a >> 13) & 0x3FFu));
-    if (a >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u); /* 65,520 is the tie between 65,504 and what would be next */
+    if (a >= 0x477FF000u)
+        return (uint16_t)(sign | 0x7C00u); /* 65,520 is the tie between 65,504 and what would be next */
     if (a < 0x38800000u) {
         /* below 2^-14 the unit is 2^-24, which is the unit of an fp32 in [0.5, 1): the addition rounds for us */
         return (uint16_t)(sign | (swan_f32_bits(swan_f32_from_bits(a) + 0.5f) - 0x3F000000u));

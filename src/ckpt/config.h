@@ -23,9 +23,11 @@ bool swan_config_has(const swan_config *cfg, const char *key);
 typedef enum swan_need { SWAN_REQUIRED, SWAN_OPTIONAL } swan_need;
 
 /* An integer in [min, max]. 30.0 is not one. */
-swan_status swan_config_int(const swan_config *cfg, const char *key, int64_t min, int64_t max, swan_need need, int64_t *v);
+swan_status swan_config_int(const swan_config *cfg, const char *key, int64_t min, int64_t max, swan_need need,
+                            int64_t *v);
 /* A finite number, integer or not, in [min, max]. */
-swan_status swan_config_number(const swan_config *cfg, const char *key, double min, double max, swan_need need, double *v);
+swan_status swan_config_number(const swan_config *cfg, const char *key, double min, double max, swan_need need,
+                               double *v);
 swan_status swan_config_bool(const swan_config *cfg, const char *key, swan_need need, bool *v);
 /* *v borrows from cfg. */
 swan_status swan_config_string(const swan_config *cfg, const char *key, swan_need need, const char **v);
@@ -36,8 +38,8 @@ typedef struct swan_config_list {
     int least, most;
 } swan_config_list;
 /* v holds want->most integers; *count says how many were read (may be NULL when least == most). */
-swan_status swan_config_ints(const swan_config *cfg, const char *key, const swan_config_list *want, swan_need need, int64_t *v,
-                             int *count);
+swan_status swan_config_ints(const swan_config *cfg, const char *key, const swan_config_list *want, swan_need need,
+                             int64_t *v, int *count);
 /* Exactly n strings, such as ["diffusers", "WanTransformer3DModel"]. An element null gives NULL (model_index.json spells a
  * component that is not there [null, null]). */
 swan_status swan_config_strings(const swan_config *cfg, const char *key, int n, swan_need need, const char **v);

@@ -114,7 +114,7 @@ static void extremes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(f16_codes), cmocka_unit_test(f16_ties),  cmocka_unit_test(bf16_codes),
+        cmocka_unit_test(f16_codes), cmocka_unit_test(f16_ties), cmocka_unit_test(bf16_codes),
         cmocka_unit_test(bf16_ties), cmocka_unit_test(extremes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
