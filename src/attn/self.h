@@ -1,0 +1,27 @@
+/* Self-attention of the video tokens: which kind, and what it needs. Policy only; the arithmetic is in the ops. */
+#ifndef SWAN_ATTN_SELF_H
+#define SWAN_ATTN_SELF_H
+
+#include "ops/ops.h"
+
+typedef enum swan_attn_kind {
+    SWAN_ATTN_DENSE, /* softmax(q k^T / sqrt(d)) v */
+    SWAN_ATTN_VSA    /* block-sparse fine branch + gate * coarse branch (checkpoints with to_gate_compress) */
+} swan_attn_kind;
+
+typedef struct swan_self_attention {
+    swan_attn_kind kind;
+    int64_t heads;
+    /* VSA only */
+    int64_t topk;           /* tiles a query tile attends to; all of them: the fine branch is dense */
+    swan_tensor tile_start; /* i32 [tiles + 1], on the device */
+} swan_self_attention;
+
+/* q, k (normalised, rotated), v and, for VSA, gate; all and out are [L, heads * head_dim]. out is none of
+ * the inputs. */
+typedef struct swan_qkv {
+    swan_tensor q, k, v, gate; /* gate: data NULL for dense */
+} swan_qkv;
+swan_status swan_self_attention_run(const swan_self_attention *a, swan_ctx *ctx, const swan_qkv *in, swan_tensor *out);
+
+#endif

@@ -1,0 +1,151 @@
+#include "model/umt5.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ckpt/config.h"
+
+/* ---- weights ---- */
+
+enum { VOCAB, WIDTH, INNER, HEADS, FFN, BUCKETS };
+
+#define AT(member) offsetof(swan_umt5_layer, member)
+static const swan_weight_spec layer_specs[] = {
+    {{"encoder.block.%d.layer.0.layer_norm.weight", "blocks.%d.norm1.weight"}, AT(norm1), SWAN_WEIGHT_VECTOR, 0, 1, {WIDTH}},
+    {{"encoder.block.%d.layer.0.SelfAttention.q.weight", "blocks.%d.attn.q.weight"}, AT(q.weight), SWAN_WEIGHT_MATRIX, 0, 2, {INNER, WIDTH}},
+    {{"encoder.block.%d.layer.0.SelfAttention.k.weight", "blocks.%d.attn.k.weight"}, AT(k.weight), SWAN_WEIGHT_MATRIX, 0, 2, {INNER, WIDTH}},
+    {{"encoder.block.%d.layer.0.SelfAttention.v.weight", "blocks.%d.attn.v.weight"}, AT(v.weight), SWAN_WEIGHT_MATRIX, 0, 2, {INNER, WIDTH}},
+    {{"encoder.block.%d.layer.0.SelfAttention.o.weight", "blocks.%d.attn.o.weight"}, AT(o.weight), SWAN_WEIGHT_MATRIX, 0, 2, {WIDTH, INNER}},
+    {{"encoder.block.%d.layer.0.SelfAttention.relative_attention_bias.weight", "blocks.%d.pos_embedding.embedding.weight"},
+     AT(rel_bias), SWAN_WEIGHT_TRANSPOSED, 0, 2, {BUCKETS, HEADS}},
+    {{"encoder.block.%d.layer.1.layer_norm.weight", "blocks.%d.norm2.weight"}, AT(norm2), SWAN_WEIGHT_VECTOR, 0, 1, {WIDTH}},
+    {{"encoder.block.%d.layer.1.DenseReluDense.wi_0.weight", "blocks.%d.ffn.gate.0.weight"}, AT(gate.weight), SWAN_WEIGHT_MATRIX, 0, 2, {FFN, WIDTH}},
+    {{"encoder.block.%d.layer.1.DenseReluDense.wi_1.weight", "blocks.%d.ffn.fc1.weight"}, AT(up.weight), SWAN_WEIGHT_MATRIX, 0, 2, {FFN, WIDTH}},
+    {{"encoder.block.%d.layer.1.DenseReluDense.wo.weight", "blocks.%d.ffn.fc2.weight"}, AT(down.weight), SWAN_WEIGHT_MATRIX, 0, 2, {WIDTH, FFN}},
+};
+#undef AT
+static const swan_weight_spec model_specs[] = {
+    {{"shared.weight", "token_embedding.weight", "encoder.embed_tokens.weight"}, offsetof(swan_umt5, embedding), SWAN_WEIGHT_MATRIX, 0, 2, {VOCAB, WIDTH}},
+    {{"encoder.final_layer_norm.weight", "norm.weight"}, offsetof(swan_umt5, final_norm), SWAN_WEIGHT_VECTOR, 0, 1, {WIDTH}},
+};
+/* aliases of the shared table, and the decoder of a full encoder-decoder checkpoint */
+static const char *const ignored[] = {"shared.weight", "encoder.embed_tokens.weight", "decoder.", "lm_head.", NULL};
+
+swan_status swan_umt5_config_read(const char *path, swan_umt5_config *out)
+{
+    swan_config *c;
+    SWAN_TRY(swan_config_open(path, &c));
+    int64_t vocab = 0, width = 0, heads = 0, head_dim = 0, ffn = 0, layers = 0, buckets = 32, distance = 128;
+    double eps = 1e-6;
+    const char *act = NULL;
+    swan_status s = swan_config_int(c, "vocab_size", 1, INT32_MAX, SWAN_REQUIRED, &vocab);
+    if (!s) s = swan_config_int(c, "d_model", 1, 1 << 20, SWAN_REQUIRED, &width);
+    if (!s) s = swan_config_int(c, "num_heads", 1, 4096, SWAN_REQUIRED, &heads);
+    if (!s) s = swan_config_int(c, "d_kv", 1, 4096, SWAN_REQUIRED, &head_dim);
+    if (!s) s = swan_config_int(c, "d_ff", 1, 1 << 24, SWAN_REQUIRED, &ffn);
+    if (!s) s = swan_config_int(c, "num_layers", 1, SWAN_UMT5_MAX_LAYERS, SWAN_REQUIRED, &layers);
+    if (!s) s = swan_config_int(c, "relative_attention_num_buckets", 4, 4096, SWAN_OPTIONAL, &buckets);
+    if (!s) s = swan_config_int(c, "relative_attention_max_distance", 2, 1 << 20, SWAN_OPTIONAL, &distance);
+    if (!s) s = swan_config_number(c, "layer_norm_epsilon", 0, 1, SWAN_OPTIONAL, &eps);
+    if (!s) s = swan_config_string(c, "feed_forward_proj", SWAN_OPTIONAL, &act);
+    if (!s && act && strcmp(act, "gated-gelu") != 0)
+        s = SWAN_FAIL(SWAN_E_UNSUPPORTED, "%s: feed_forward_proj: wanted \"gated-gelu\", found \"%s\"", path, act);
+    swan_config_close(c);
+    if (s) return s;
+    *out = (swan_umt5_config){.vocab = vocab, .width = width, .heads = heads, .head_dim = head_dim, .ffn = ffn,
+                              .buckets = buckets, .layers = (int)layers, .max_distance = (int)distance, .eps = (float)eps};
+    return SWAN_OK;
+}
+
+swan_status swan_umt5_load(swan_umt5 *m, const swan_umt5_config *config, swan_weight_loader *loader)
+{
+    *m = (swan_umt5){.config = *config};
+    int64_t values[] = {[VOCAB] = config->vocab, [WIDTH] = config->width, [INNER] = config->heads * config->head_dim,
+                        [HEADS] = config->heads, [FFN] = config->ffn, [BUCKETS] = config->buckets};
+    loader->values = values;
+    swan_status s = swan_weights_bind(loader, model_specs, sizeof model_specs / sizeof *model_specs, -1, m);
+    for (int i = 0; !s && i < config->layers; i++)
+        s = swan_weights_bind(loader, layer_specs, sizeof layer_specs / sizeof *layer_specs, i, &m->layer[i]);
+    loader->values = NULL;
+    if (s) return s;
+    return loader->used ? swan_weights_all_used(loader, ignored, "a UMT5 text encoder") : SWAN_OK;
+}
+
+/* ---- relative positions ---- */
+
+int swan_umt5_bucket(int distance, int buckets, int max_distance)
+{
+    int half = buckets / 2, exact = half / 2;
+    int base = distance > 0 ? half : 0, n = distance < 0 ? -distance : distance;
+    if (n < exact) return base + n;
+    /* fp32 as in the reference: its truncation decides the borders */
+    float scaled = logf((float)n / (float)exact) / (float)log((double)max_distance / exact) * (float)(half - exact);
+    int far = exact + (int)scaled;
+    return base + (far < half - 1 ? far : half - 1);
+}
+
+void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids)
+{
+    for (int64_t h = 0; h < config->heads; h++)
+        for (int64_t d = 0; d < 2 * n - 1; d++)
+            ids[h * (2 * n - 1) + d] =
+                (int32_t)(h * config->buckets + swan_umt5_bucket((int)(d - (n - 1)), (int)config->buckets, config->max_distance));
+}
+
+/* ---- forward ---- */
+
+static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w, swan_ctx *ctx, const swan_tensor *bias_ids,
+                             swan_tensor *x)
+{
+    int64_t n = x->ne[0], inner = c->heads * c->head_dim;
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor h, q, k, v, out, flat;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, c->width, "umt5.h", &h));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.q", &q));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.k", &k));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.v", &v));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.attention", &out));
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){c->heads * (2 * n - 1), 1}, "umt5.bias", &flat));
+    SWAN_TRY(swan_op_rms_norm(ctx, x, &w->norm1, c->eps, NULL, &h));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->q, SWAN_EPI_NONE, NULL, &q));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->k, SWAN_EPI_NONE, NULL, &k));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->v, SWAN_EPI_NONE, NULL, &v));
+    swan_tensor table = swan_tensor_2d(w->rel_bias.data, SWAN_F32, c->heads * c->buckets, 1);
+    SWAN_TRY(swan_op_embed_rows(ctx, &table, bias_ids, &flat));
+    swan_tensor bias = swan_tensor_2d(flat.data, SWAN_F32, c->heads, 2 * n - 1);
+    swan_attention how = {.heads = c->heads, .scale = 1, .rel_bias = &bias}; /* T5 does not divide by sqrt(d) */
+    SWAN_TRY(swan_op_attention(ctx, &how, &q, &k, &v, &out));
+    SWAN_TRY(swan_op_linear(ctx, &out, &w->o, SWAN_EPI_ADD, NULL, x));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+static swan_status feed_forward(const swan_umt5_config *c, const swan_umt5_layer *w, swan_ctx *ctx, swan_tensor *x)
+{
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor h, f;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->width, "umt5.h", &h));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->ffn, "umt5.f", &f));
+    SWAN_TRY(swan_op_rms_norm(ctx, x, &w->norm2, c->eps, NULL, &h));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->gate, SWAN_EPI_GELU, NULL, &f));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->up, SWAN_EPI_MUL, NULL, &f));
+    SWAN_TRY(swan_op_linear(ctx, &f, &w->down, SWAN_EPI_ADD, NULL, x));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_tensor *ids, const swan_tensor *bias_ids,
+                              swan_tensor *context)
+{
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor x; /* the residual stream */
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, ids->ne[0], m->config.width, "umt5.x", &x));
+    SWAN_TRY(swan_op_embed_rows(ctx, &m->embedding, ids, &x));
+    for (int i = 0; i < m->config.layers; i++) {
+        SWAN_TRY(attention(&m->config, &m->layer[i], ctx, bias_ids, &x));
+        SWAN_TRY(feed_forward(&m->config, &m->layer[i], ctx, &x));
+    }
+    SWAN_TRY(swan_op_rms_norm(ctx, &x, &m->final_norm, m->config.eps, NULL, context));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}

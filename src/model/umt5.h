@@ -1,0 +1,43 @@
+/* UMT5 text encoder: token ids -> context. Only real tokens go in: padding would be masked and contributes nothing.
+ * Source: Hugging Face UMT5EncoderModel (T5 v1.1 blocks, gated GELU, one relative-position table per layer, no biases). */
+#ifndef SWAN_MODEL_UMT5_H
+#define SWAN_MODEL_UMT5_H
+
+#include "model/weights.h"
+#include "ops/ops.h"
+
+#define SWAN_UMT5_MAX_LAYERS 64
+
+typedef struct swan_umt5_config {
+    int64_t vocab, width, heads, head_dim, ffn, buckets;
+    int layers, max_distance;
+    float eps;
+} swan_umt5_config;
+
+typedef struct swan_umt5_layer {
+    swan_tensor norm1, norm2; /* f32 [width] */
+    swan_linear q, k, v, o;   /* [heads * head_dim, width], o transposed in shape */
+    swan_tensor rel_bias;     /* f32 [heads, buckets] */
+    swan_linear gate, up, down;
+} swan_umt5_layer;
+
+typedef struct swan_umt5 {
+    swan_umt5_config config;
+    swan_tensor embedding; /* [vocab, width], stored type */
+    swan_tensor final_norm;
+    swan_umt5_layer layer[SWAN_UMT5_MAX_LAYERS];
+} swan_umt5;
+
+/* Reads config.json of a text encoder. */
+swan_status swan_umt5_config_read(const char *path, swan_umt5_config *out);
+/* Binds the weights; loader->values is set here. Run once with a dry arena to size it. */
+swan_status swan_umt5_load(swan_umt5 *m, const swan_umt5_config *config, swan_weight_loader *loader);
+/* The relative-position bucket of distance key - query (bidirectional). */
+int swan_umt5_bucket(int distance, int buckets, int max_distance);
+/* Fills ids i32 [heads * (2 n - 1)] (host): where each head's bias for distance -(n-1) .. n-1 stands in rel_bias. */
+void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids);
+/* ids i32 [n] and bias_ids as above, on the device; context [n, width] in the activation format is written. */
+swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_tensor *ids, const swan_tensor *bias_ids,
+                              swan_tensor *context);
+
+#endif

@@ -1,0 +1,267 @@
+/* The forward pass of Wan's transformer, block by block. Steps in comments follow docs/MODEL-wan.md. */
+#include "model/wan_dit.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Rows of the feed-forward's hidden tensor at a time: it is 6 times as wide as the rest. The result does not depend on it. */
+#define FFN_ROWS 4096
+
+/* ---- text: once per prompt ---- */
+
+swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text)
+{
+    if (n < 1 || n > SWAN_TEXT_TOKENS) return SWAN_BUG("text: %lld tokens", (long long)n);
+    *text = (swan_wan_text){.collapsed = n < SWAN_TEXT_TOKENS};
+    text->rows = n + text->collapsed;
+    int64_t rows = m->config.layers * text->rows;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, m->config.dim, "text.k", &text->k));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, m->config.dim, "text.v", &text->v));
+    return swan_ctx_tensor(ctx, SWAN_F32, 1, &text->rows, "text.bias", &text->bias);
+}
+
+void swan_wan_text_bias(int64_t n, float *bias)
+{
+    for (int64_t i = 0; i < n; i++) bias[i] = 0;
+    /* exp(s + log c) = c exp(s): one key with this bias weighs as much as c equal keys */
+    if (n < SWAN_TEXT_TOKENS) bias[n] = logf((float)(SWAN_TEXT_TOKENS - n));
+}
+
+/* The rows of one block in k or v. */
+static swan_tensor text_rows(const swan_wan_text *text, const swan_tensor *all, int block)
+{
+    uint8_t *data = (uint8_t *)all->data + (size_t)block * (size_t)(text->rows * all->ne[1]) * swan_dtype_bytes(all->dtype);
+    return swan_tensor_2d(data, all->dtype, text->rows, all->ne[1]);
+}
+
+swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, swan_wan_text *text)
+{
+    const swan_wan_config *c = &m->config;
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor hidden, embedded;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, text->rows, c->dim, "text.hidden", &hidden));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, text->rows, c->dim, "text.embedded", &embedded));
+    SWAN_TRY(swan_op_linear(ctx, context, &m->text1, SWAN_EPI_GELU, NULL, &hidden));
+    SWAN_TRY(swan_op_round(ctx, &hidden));
+    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->text2, SWAN_EPI_NONE, NULL, &embedded));
+    SWAN_TRY(swan_op_round(ctx, &embedded));
+    for (int i = 0; i < c->layers; i++) {
+        const swan_wan_attention_weights *w = &m->block[i].cross;
+        swan_tensor k = text_rows(text, &text->k, i), v = text_rows(text, &text->v, i);
+        SWAN_TRY(swan_op_linear(ctx, &embedded, &w->k, SWAN_EPI_NONE, NULL, &k));
+        SWAN_TRY(swan_op_round(ctx, &k));
+        SWAN_TRY(swan_op_rms_norm(ctx, &k, &w->norm_k, c->eps, NULL, &k));
+        SWAN_TRY(swan_op_round(ctx, &k));
+        SWAN_TRY(swan_op_linear(ctx, &embedded, &w->v, SWAN_EPI_NONE, NULL, &v));
+        SWAN_TRY(swan_op_round(ctx, &v));
+    }
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* ---- geometry ---- */
+
+void swan_wan_rope(swan_grid grid, int64_t head_dim, const int32_t *order, float *table)
+{
+    int64_t half = head_dim / 2, side = head_dim / 6, pairs[3] = {half - 2 * side, side, side}; /* t, h, w: 22, 21, 21 of 64 */
+    for (int64_t l = 0; l < swan_grid_tokens(grid); l++) {
+        int64_t at = order ? order[l] : l;
+        int64_t position[3] = {at / (grid.h * grid.w), at / grid.w % grid.h, at % grid.w};
+        float *row = table + l * half * 2;
+        for (int axis = 0; axis < 3; axis++)
+            for (int64_t i = 0; i < pairs[axis]; i++, row += 2) {
+                double angle = (double)position[axis] * pow(10000.0, -(double)i / (double)pairs[axis]);
+                row[0] = (float)cos(angle);
+                row[1] = (float)sin(angle);
+            }
+    }
+}
+
+/* ---- one step ---- */
+
+/* What a timestep contributes: temb f32 [1, dim] for the head, its projection f32 [1, 6 * dim] for the blocks. */
+typedef struct step_state {
+    swan_tensor temb, projected;
+} step_state;
+
+static swan_status embed_time(const swan_wan_dit *m, swan_ctx *ctx, double timestep, step_state *step)
+{
+    const swan_wan_config *c = &m->config;
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, c->dim}, "time.embedding", &step->temb));
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, 6 * c->dim}, "time.projection", &step->projected));
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor wave, hidden;
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, c->freq_dim}, "time.wave", &wave));
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, c->dim}, "time.hidden", &hidden));
+    SWAN_TRY(swan_op_embed_timestep(ctx, timestep, &wave));
+    SWAN_TRY(swan_op_round(ctx, &wave));
+    SWAN_TRY(swan_op_linear(ctx, &wave, &m->time1, SWAN_EPI_SILU, NULL, &hidden));
+    SWAN_TRY(swan_op_round(ctx, &hidden));
+    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->time2, SWAN_EPI_NONE, NULL, &step->temb));
+    SWAN_TRY(swan_op_round(ctx, &step->temb));
+    SWAN_TRY(swan_op_map(ctx, SWAN_MAP_SILU, &step->temb, &hidden));
+    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->time_proj, SWAN_EPI_NONE, NULL, &step->projected));
+    SWAN_TRY(swan_op_round(ctx, &step->projected));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* Row i of a modulation tensor f32 [n, dim]. */
+static swan_tensor row_of(const swan_tensor *e, int64_t dim, int i)
+{
+    return swan_tensor_1d((float *)e->data + i * dim, SWAN_F32, dim);
+}
+
+/* x += gate * to_out(attention(norm(x))) */
+static swan_status self_attention(const swan_wan_dit *m, const swan_wan_block *w, swan_ctx *ctx, const swan_wan_geometry *g,
+                                  const swan_tensor *e, swan_tensor *x)
+{
+    const swan_wan_config *c = &m->config;
+    int64_t L = x->ne[0];
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor h, shift = row_of(e, c->dim, 0), scale = row_of(e, c->dim, 1), gate = row_of(e, c->dim, 2);
+    swan_qkv in = {0};
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.h", &h));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.q", &in.q));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.k", &in.k));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.v", &in.v));
+    SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
+    SWAN_TRY(swan_op_round(ctx, &h));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.q, SWAN_EPI_NONE, NULL, &in.q));
+    SWAN_TRY(swan_op_round(ctx, &in.q));
+    SWAN_TRY(swan_op_rms_norm(ctx, &in.q, &w->self.norm_q, c->eps, &g->rope, &in.q));
+    SWAN_TRY(swan_op_round(ctx, &in.q));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.k, SWAN_EPI_NONE, NULL, &in.k));
+    SWAN_TRY(swan_op_round(ctx, &in.k));
+    SWAN_TRY(swan_op_rms_norm(ctx, &in.k, &w->self.norm_k, c->eps, &g->rope, &in.k));
+    SWAN_TRY(swan_op_round(ctx, &in.k));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.v, SWAN_EPI_NONE, NULL, &in.v));
+    SWAN_TRY(swan_op_round(ctx, &in.v));
+    if (g->attention.kind == SWAN_ATTN_VSA) {
+        SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.gate", &in.gate));
+        SWAN_TRY(swan_op_linear(ctx, &h, &w->gate, SWAN_EPI_NONE, NULL, &in.gate));
+        SWAN_TRY(swan_op_round(ctx, &in.gate));
+    }
+    SWAN_TRY(swan_self_attention_run(&g->attention, ctx, &in, &h)); /* h is free again: it takes the result */
+    SWAN_TRY(swan_op_round(ctx, &h));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.o, SWAN_EPI_GATED_ADD, &gate, x));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* x += to_out(attention(norm(x), text)) */
+static swan_status cross_attention(const swan_wan_dit *m, const swan_wan_block *w, swan_ctx *ctx, const swan_wan_text *text,
+                                   int block, swan_tensor *x)
+{
+    const swan_wan_config *c = &m->config;
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor h, q, k = text_rows(text, &text->k, block), v = text_rows(text, &text->v, block);
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.h", &h));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.q", &q));
+    SWAN_TRY(swan_op_affine_norm(ctx, x, &w->norm_weight, &w->norm_bias, c->eps, &h));
+    SWAN_TRY(swan_op_round(ctx, &h));
+    SWAN_TRY(swan_op_round(ctx, x)); /* the reference normalises the unrounded sum, then stores it in bf16 */
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->cross.q, SWAN_EPI_NONE, NULL, &q));
+    SWAN_TRY(swan_op_round(ctx, &q));
+    SWAN_TRY(swan_op_rms_norm(ctx, &q, &w->cross.norm_q, c->eps, NULL, &q));
+    SWAN_TRY(swan_op_round(ctx, &q));
+    swan_attention how = {.heads = c->heads, .scale = 1.0f / sqrtf((float)c->head_dim), .key_bias = &text->bias};
+    SWAN_TRY(swan_op_attention(ctx, &how, &q, &k, &v, &h));
+    SWAN_TRY(swan_op_round(ctx, &h));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->cross.o, SWAN_EPI_ADD, NULL, x));
+    SWAN_TRY(swan_op_round(ctx, x));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* Rows [first, first + rows) of x. */
+static swan_tensor rows_of(const swan_tensor *x, int64_t first, int64_t rows)
+{
+    uint8_t *data = (uint8_t *)x->data + (size_t)(first * x->ne[1]) * swan_dtype_bytes(x->dtype);
+    return swan_tensor_2d(data, x->dtype, rows, x->ne[1]);
+}
+
+/* x += gate * down(gelu(up(norm(x)))) */
+static swan_status feed_forward(const swan_wan_dit *m, const swan_wan_block *w, swan_ctx *ctx, const swan_tensor *e,
+                                swan_tensor *x)
+{
+    const swan_wan_config *c = &m->config;
+    swan_tensor shift = row_of(e, c->dim, 3), scale = row_of(e, c->dim, 4), gate = row_of(e, c->dim, 5);
+    for (int64_t first = 0; first < x->ne[0]; first += FFN_ROWS) {
+        int64_t rows = x->ne[0] - first < FFN_ROWS ? x->ne[0] - first : FFN_ROWS;
+        size_t mark = swan_arena_mark(ctx->arena);
+        swan_tensor h, hidden, part = rows_of(x, first, rows);
+        SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, c->dim, "ffn.h", &h));
+        SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, c->ffn, "ffn.hidden", &hidden));
+        SWAN_TRY(swan_op_modulated_norm(ctx, &part, scale.data, shift.data, c->eps, &h));
+        SWAN_TRY(swan_op_round(ctx, &h));
+        SWAN_TRY(swan_op_linear(ctx, &h, &w->up, SWAN_EPI_GELU, NULL, &hidden));
+        SWAN_TRY(swan_op_round(ctx, &hidden));
+        SWAN_TRY(swan_op_linear(ctx, &hidden, &w->down, SWAN_EPI_GATED_ADD, &gate, &part));
+        SWAN_TRY(swan_op_round(ctx, &part));
+        swan_arena_release(ctx->arena, mark);
+    }
+    return SWAN_OK;
+}
+
+static swan_status run_block(const swan_wan_dit *m, int i, swan_ctx *ctx, const swan_wan_geometry *g, const swan_wan_text *text,
+                             const step_state *step, swan_tensor *x)
+{
+    const swan_wan_block *w = &m->block[i];
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor e;
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){6, m->config.dim}, "block.modulation", &e));
+    SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&w->modulation, &step->projected}, false, &e));
+    SWAN_TRY(self_attention(m, w, ctx, g, &e, x));
+    SWAN_TRY(cross_attention(m, w, ctx, text, i, x));
+    SWAN_TRY(feed_forward(m, w, ctx, &e, x));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* velocity = unpatchify(proj_out(LN(x) * (1 + scale) + shift)), [shift, scale] = table + temb */
+static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *g, const step_state *step,
+                            const swan_tensor *x, swan_tensor *velocity)
+{
+    const swan_wan_config *c = &m->config;
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor e, h, patches;
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){2, c->dim}, "head.modulation", &e));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "head.h", &h));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], 4 * c->out_channels, "head.patches", &patches));
+    for (int i = 0; i < 2; i++) {
+        swan_tensor row = row_of(&e, c->dim, i), table = row_of(&m->head_modulation, c->dim, i);
+        SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&table, &step->temb}, ctx->parity_bf16, &row));
+    }
+    swan_tensor shift = row_of(&e, c->dim, 0), scale = row_of(&e, c->dim, 1);
+    SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
+    SWAN_TRY(swan_op_round(ctx, &h));
+    SWAN_TRY(swan_op_linear(ctx, &h, &m->head, SWAN_EPI_NONE, NULL, &patches));
+    SWAN_TRY(swan_op_round(ctx, &patches));
+    SWAN_TRY(swan_op_unpatchify(ctx, &patches, g->order.data ? &g->order : NULL, velocity));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *g, const swan_wan_text *text,
+                                 double timestep, const swan_tensor *latent, swan_tensor *velocity)
+{
+    const swan_wan_config *c = &m->config;
+    int64_t L = swan_grid_tokens(g->grid);
+    size_t mark = swan_arena_mark(ctx->arena);
+    step_state step;
+    swan_tensor x; /* the residual stream */
+    SWAN_TRY(embed_time(m, ctx, timestep, &step));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "residual", &x));
+    size_t patch_mark = swan_arena_mark(ctx->arena);
+    swan_tensor patches;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, 4 * c->in_channels, "patches", &patches));
+    SWAN_TRY(swan_op_patchify(ctx, latent, g->order.data ? &g->order : NULL, &patches));
+    SWAN_TRY(swan_op_linear(ctx, &patches, &m->patch, SWAN_EPI_NONE, NULL, &x));
+    SWAN_TRY(swan_op_round(ctx, &x));
+    swan_arena_release(ctx->arena, patch_mark);
+    for (int i = 0; i < c->layers; i++) SWAN_TRY(run_block(m, i, ctx, g, text, &step, &x));
+    SWAN_TRY(run_head(m, ctx, g, &step, &x, velocity));
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}

@@ -1,0 +1,170 @@
+#include "model/weights.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/half.h"
+
+#define NAME_MAX_BYTES 160
+
+static const char *spell(const char *pattern, int layer, char *buf)
+{
+    const char *mark = strstr(pattern, "%d");
+    if (!mark) return pattern;
+    snprintf(buf, NAME_MAX_BYTES, "%.*s%d%s", (int)(mark - pattern), pattern, layer, mark + 2);
+    return buf;
+}
+
+static const swan_tensor *find(const swan_ckpt *ckpt, const swan_weight_spec *spec, int layer)
+{
+    char buf[NAME_MAX_BYTES];
+    for (int i = 0; i < SWAN_WEIGHT_SPELLINGS; i++) {
+        const swan_tensor *t = spec->name[i] ? swan_ckpt_find(ckpt, spell(spec->name[i], layer, buf)) : NULL;
+        if (t) return t;
+    }
+    return NULL;
+}
+
+bool swan_weights_has(const swan_ckpt *ckpt, const swan_weight_spec *spec, int layer) { return find(ckpt, spec, layer) != NULL; }
+
+/* A wanted tensor that find did not see: it is absent, or present in a type that no view can hold. */
+static swan_status missing(const swan_ckpt *ckpt, const swan_weight_spec *spec, int layer)
+{
+    char buf[NAME_MAX_BYTES];
+    for (int i = 0; i < SWAN_WEIGHT_SPELLINGS; i++) {
+        const char *name = spec->name[i] ? spell(spec->name[i], layer, buf) : NULL, *why, *other;
+        for (size_t k = 0; name && (other = swan_ckpt_unsupported_at(ckpt, k, &why)) != NULL; k++)
+            if (!strcmp(name, other))
+                return SWAN_FAIL(SWAN_E_UNSUPPORTED, "%s: tensor %s cannot be read: %s", swan_ckpt_path(ckpt), name, why);
+    }
+    return SWAN_FAIL(SWAN_E_NOT_FOUND, "%s: tensor %s is missing", swan_ckpt_path(ckpt), spell(spec->name[0], layer, buf));
+}
+
+static bool is_float(swan_dtype dtype)
+{
+    return dtype == SWAN_F32 || dtype == SWAN_F16 || dtype == SWAN_BF16 || dtype == SWAN_F64;
+}
+
+/* The wanted shape against the stored one; *first_row is where the view begins (LAST_ROWS). */
+static swan_status check_shape(const swan_ckpt *ckpt, const swan_tensor *stored, const swan_weight_spec *spec,
+                               const int64_t *values, swan_tensor *want, int64_t *first_row)
+{
+    *want = (swan_tensor){.dtype = stored->dtype, .ndim = spec->ndim, .name = stored->name};
+    for (int i = 0; i < spec->ndim; i++) want->ne[i] = spec->extent[i] < 0 ? -spec->extent[i] : values[spec->extent[i]];
+    *first_row = 0;
+    swan_tensor rest = *stored;
+    if ((spec->flags & SWAN_WEIGHT_LAST_ROWS) && stored->ndim == want->ndim && stored->ne[0] > want->ne[0]) {
+        *first_row = stored->ne[0] - want->ne[0];
+        rest.ne[0] = want->ne[0];
+    }
+    char ws[96], ss[96];
+    if (!swan_tensor_same_shape(&rest, want))
+        return SWAN_FAIL(SWAN_E_FORMAT, "%s: tensor %s: wanted shape %s, found %s", swan_ckpt_file(ckpt, stored), stored->name,
+                         swan_tensor_shape(want, ws, sizeof ws), swan_tensor_shape(stored, ss, sizeof ss));
+    if (!is_float(stored->dtype))
+        return SWAN_FAIL(SWAN_E_FORMAT, "%s: tensor %s: wanted F32, F16, BF16 or F64, found %s", swan_ckpt_file(ckpt, stored),
+                         stored->name, swan_dtype_name(stored->dtype));
+    return SWAN_OK;
+}
+
+/* dst (arena, f32) from src (f32, in place of dst when order is plain), with the axes in the role's order. */
+static void reorder(float *dst, const float *src, const swan_tensor *shape, swan_weight_role role)
+{
+    if (role == SWAN_WEIGHT_TRANSPOSED) {
+        for (int64_t a = 0; a < shape->ne[0]; a++)
+            for (int64_t b = 0; b < shape->ne[1]; b++) dst[b * shape->ne[0] + a] = src[a * shape->ne[1] + b];
+        return;
+    }
+    int64_t cin = shape->ne[1], taps = shape->ne[2] * shape->ne[3];
+    for (int64_t o = 0; o < shape->ne[0]; o++)
+        for (int64_t c = 0; c < cin; c++)
+            for (int64_t k = 0; k < taps; k++) dst[(o * taps + k) * cin + c] = src[(o * cin + c) * taps + k];
+}
+
+/* A copy in f32 (or, for a matrix in a parity run, in BF16) in the arena. stored is already cut to the wanted rows. */
+static swan_status copy(swan_weight_loader *loader, const swan_tensor *stored, swan_weight_role role, swan_tensor *out)
+{
+    int64_t n = swan_tensor_count(stored);
+    bool bf16 = role == SWAN_WEIGHT_MATRIX && loader->round_bf16;
+    out->dtype = bf16 ? SWAN_BF16 : SWAN_F32;
+    if (!(out->data = swan_arena_alloc(loader->arena, (size_t)n * swan_dtype_bytes(out->dtype)))) return SWAN_E_BUG;
+    bool moves = role == SWAN_WEIGHT_TRANSPOSED || role == SWAN_WEIGHT_CONV;
+    size_t mark = swan_arena_mark(loader->arena);
+    float *plain = moves || bf16 ? swan_arena_alloc(loader->arena, (size_t)n * sizeof(float)) : out->data;
+    if (!plain) return SWAN_E_BUG;
+    if (loader->arena->base) {
+        SWAN_TRY(swan_ckpt_read_f32(stored, plain));
+        if (loader->round_bf16)
+            for (int64_t i = 0; i < n; i++) plain[i] = swan_bf16_to_f32(swan_f32_to_bf16(plain[i]));
+        if (moves) reorder(out->data, plain, stored, role);
+        if (bf16)
+            for (int64_t i = 0; i < n; i++) ((uint16_t *)out->data)[i] = swan_f32_to_bf16(plain[i]);
+    }
+    swan_arena_release(loader->arena, mark);
+    return SWAN_OK;
+}
+
+static void final_shape(const swan_tensor *want, swan_weight_role role, swan_tensor *out)
+{
+    swan_dtype dtype = out->dtype;
+    void *data = out->data;
+    *out = *want;
+    out->dtype = dtype;
+    out->data = data;
+    if (role == SWAN_WEIGHT_MATRIX) {
+        out->ndim = 2;
+        out->ne[1] = swan_tensor_count(want) / want->ne[0];
+    } else if (role == SWAN_WEIGHT_TRANSPOSED) {
+        out->ne[0] = want->ne[1];
+        out->ne[1] = want->ne[0];
+    } else if (role == SWAN_WEIGHT_CONV) {
+        out->ne[1] = want->ne[2];
+        out->ne[2] = want->ne[3];
+        out->ne[3] = want->ne[1];
+    }
+}
+
+static swan_status bind_one(swan_weight_loader *loader, const swan_weight_spec *spec, int layer, swan_tensor *out)
+{
+    *out = (swan_tensor){0};
+    const swan_tensor *stored = find(loader->ckpt, spec, layer);
+    if (!stored) return spec->flags & SWAN_WEIGHT_OPTIONAL ? SWAN_OK : missing(loader->ckpt, spec, layer);
+    swan_tensor want;
+    int64_t first_row;
+    SWAN_TRY(check_shape(loader->ckpt, stored, spec, loader->values, &want, &first_row));
+    swan_tensor source = want;
+    int64_t row_bytes = (int64_t)swan_tensor_bytes(stored) / stored->ne[0];
+    source.data = (uint8_t *)stored->data + first_row * row_bytes;
+    if (spec->role == SWAN_WEIGHT_MATRIX && !loader->round_bf16 && stored->dtype != SWAN_F64) {
+        out->data = source.data;
+        out->dtype = stored->dtype;
+        loader->mapped_bytes += swan_tensor_bytes(&source);
+    } else {
+        SWAN_TRY(copy(loader, &source, spec->role, out));
+    }
+    final_shape(&want, spec->role, out);
+    loader->parameters += swan_tensor_count(&want);
+    for (size_t i = 0; loader->used && swan_ckpt_at(loader->ckpt, i); i++)
+        if (swan_ckpt_at(loader->ckpt, i) == stored) loader->used[i] = 1;
+    return SWAN_OK;
+}
+
+swan_status swan_weights_bind(swan_weight_loader *loader, const swan_weight_spec *specs, size_t count, int layer, void *base)
+{
+    for (size_t i = 0; i < count; i++)
+        SWAN_TRY(bind_one(loader, &specs[i], layer, (swan_tensor *)(void *)((uint8_t *)base + specs[i].offset)));
+    return SWAN_OK;
+}
+
+swan_status swan_weights_all_used(const swan_weight_loader *loader, const char *const *ignored, const char *what)
+{
+    for (size_t i = 0; i < swan_ckpt_count(loader->ckpt); i++) {
+        const swan_tensor *t = swan_ckpt_at(loader->ckpt, i);
+        bool skip = loader->used[i];
+        for (const char *const *p = ignored; !skip && p && *p; p++) skip = !strncmp(t->name, *p, strlen(*p));
+        if (!skip)
+            return SWAN_FAIL(SWAN_E_FORMAT, "%s: unexpected tensor %s: this is not a checkpoint of %s", swan_ckpt_file(loader->ckpt, t),
+                             t->name, what);
+    }
+    return SWAN_OK;
+}
