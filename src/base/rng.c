@@ -74,8 +74,9 @@ static double normal_f64(swan_rng *rng)
     return radius * cos(theta) + 0.0;
 }
 
-/* f32 [16] uniforms to normals in place. The angle is rounded to fp32 as in PyTorch (that moves a value by up to 1e-6); the rest
- * is in double, because fp32 functions with an error of their own could be two units away from PyTorch's. */
+/* f32 [16] uniforms to normals in place. The angle is rounded to fp32 as in PyTorch (that moves a value by up to
+ * 1e-6); the rest is in double, because fp32 functions with an error of their own could be two units away from
+ * PyTorch's. */
 static void normal_block(float x[BLOCK])
 {
     for (int j = 0; j < PAIR; j++) {

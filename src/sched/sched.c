@@ -12,7 +12,10 @@ const char *swan_sampler_name(swan_sampler sampler)
     return sampler <= SWAN_SAMPLER_EULER ? sampler_names[sampler] : NULL;
 }
 
-const char *swan_sched_grid_name(swan_sched_grid grid) { return grid <= SWAN_GRID_FLOW_MATCH ? grid_names[grid] : NULL; }
+const char *swan_sched_grid_name(swan_sched_grid grid)
+{
+    return grid <= SWAN_GRID_FLOW_MATCH ? grid_names[grid] : NULL;
+}
 
 static double shifted(double shift, double b) { return shift * b / (1 + (shift - 1) * b); }
 
@@ -23,7 +26,7 @@ static float shifted_f32(double shift, float b)
     return top / (1.0f + rest);
 }
 
-/* ---- grids: level b and sigma before rounding --------------------------------------------------------------------------- */
+/* ---- grids: level b and sigma before rounding ---------------------------------------------------------------- */
 
 static double linspace(double first, double last, int intervals, int i)
 {
@@ -53,7 +56,7 @@ static void init_grid(swan_sched *s, swan_sched_grid grid, double shift)
     }
 }
 
-/* ---- DMD: a list of timesteps ----------------------------------------------------------------------------------------------- */
+/* ---- DMD: a list of timesteps ---------------------------------------------------------------------- */
 
 /* The sigma of the nearest of the 1,000 shifted training timesteps (the first of two equally near). */
 static double nearest_sigma(double timestep, double shift)
@@ -99,7 +102,7 @@ static swan_status init_dmd(swan_sched *s, const swan_sched_config *c, double sh
     return SWAN_OK;
 }
 
-/* ---- all ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- the interface ------------------------------------------------------------------------------ */
 
 swan_status swan_sched_init(swan_sched *s, const swan_sched_config *c)
 {
@@ -125,7 +128,7 @@ swan_status swan_sched_init(swan_sched *s, const swan_sched_config *c)
     }
     for (int i = 0; i < s->steps; i++)
         if (!(s->sigma[i] > s->sigma[i + 1]))
-            return SWAN_FAIL(SWAN_E_INVALID, "%d steps with shift %g: noise levels %d and %d are the same number; use fewer steps",
+            return SWAN_FAIL(SWAN_E_INVALID, "%d steps with shift %g: noise levels %d and %d are equal; use fewer steps",
                              s->steps, shift, i, i + 1);
     return SWAN_OK;
 }
@@ -134,13 +137,14 @@ int swan_sched_step(const swan_sched *s, int i, swan_sched_update out[SWAN_SCHED
 {
     if (s->sampler == SWAN_SAMPLER_UNIPC) return swan_sched_unipc_step(s, i, out);
     double sigma = s->sigma[i], next = s->sigma[i + 1];
-    out[0] = (swan_sched_update){SWAN_SCHED_X0_EVEN, 2, {{SWAN_SCHED_SAMPLE, 1}, {SWAN_SCHED_VELOCITY, -sigma}}};
+    swan_sched_update *x0 = &out[0], *x = &out[1];
+    *x0 = (swan_sched_update){SWAN_SCHED_X0_EVEN, 2, {{SWAN_SCHED_SAMPLE, 1}, {SWAN_SCHED_VELOCITY, -sigma}}};
     if (s->sampler == SWAN_SAMPLER_EULER)
-        out[1] = (swan_sched_update){SWAN_SCHED_SAMPLE, 2, {{SWAN_SCHED_SAMPLE, 1}, {SWAN_SCHED_VELOCITY, next - sigma}}};
+        *x = (swan_sched_update){SWAN_SCHED_SAMPLE, 2, {{SWAN_SCHED_SAMPLE, 1}, {SWAN_SCHED_VELOCITY, next - sigma}}};
     else if (next > 0)
-        out[1] = (swan_sched_update){SWAN_SCHED_SAMPLE, 2, {{SWAN_SCHED_X0_EVEN, 1 - next}, {SWAN_SCHED_NOISE, next}}};
+        *x = (swan_sched_update){SWAN_SCHED_SAMPLE, 2, {{SWAN_SCHED_X0_EVEN, 1 - next}, {SWAN_SCHED_NOISE, next}}};
     else
-        out[1] = (swan_sched_update){SWAN_SCHED_SAMPLE, 1, {{SWAN_SCHED_X0_EVEN, 1}}};
+        *x = (swan_sched_update){SWAN_SCHED_SAMPLE, 1, {{SWAN_SCHED_X0_EVEN, 1}}};
     return 2;
 }
 

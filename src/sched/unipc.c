@@ -1,19 +1,20 @@
-/* UniPC in the form of linear combinations. W. Zhao et al., "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of
- * Diffusion Models", 2023, for x0 predictions m and the path alpha = 1 - sigma; lambda = ln(alpha / sigma) is its time.
+/* UniPC in the form of linear combinations. W. Zhao et al., "UniPC: A Unified Predictor-Corrector Framework for Fast
+ * Sampling of Diffusion Models", 2023, for x0 predictions m and the path alpha = 1 - sigma; lambda = ln(alpha /
+ * sigma) is its time.
  *
- * A step from level 0 to level t, with h = lambda_t - lambda_0 and E = alpha_t * (e^-h - 1), which here is (sigma_t - sigma_0) /
- * sigma_0 exactly:
+ * A step from level 0 to level t, with h = lambda_t - lambda_0 and E = alpha_t * (e^-h - 1), which here is (sigma_t -
+ * sigma_0) / sigma_0 exactly:
  *     predictor    x_t = (sigma_t / sigma_0) x - E m_0 - E/2 D                       the last term from order 2 on
  *     corrector    x_t = (sigma_t / sigma_0) x - E m_0 - E (rho_1 D + rho_2 (m_t - m_0))
  *     D = (m_before - m_0) / r,  r = (lambda_before - lambda_0) / h < 0
- * The corrector needs m_t, so it corrects a sample after the model has seen it: the corrected one is only the start of the next
- * step (buffer LAST), never seen by the model. */
+ * The corrector needs m_t, so it corrects a sample after the model has seen it: the corrected one is only the start
+ * of the next step (buffer LAST), never seen by the model. */
 #include "sched/unipc.h"
 
 #include <math.h>
 
-/* phi_k(x) = sum over j of x^j / (j + k)! for k = 1, 2, 3: (e^x - 1)/x, (phi_1 - 1)/x, (phi_2 - 1/2)/x, which near 0 lose all
- * digits as written. |x| is at most about 20 here. */
+/* phi_k(x) = sum over j of x^j / (j + k)! for k = 1, 2, 3: (e^x - 1)/x, (phi_1 - 1)/x, (phi_2 - 1/2)/x, which near 0
+ * lose all digits as written. |x| is at most about 20 here. */
 static void phi_123(double x, double phi[3])
 {
     if (fabs(x) >= 1) {
@@ -38,20 +39,21 @@ static double lambda_between(double sigma_from, double sigma_to)
     return log((1 - sigma_to) * sigma_from / ((1 - sigma_from) * sigma_to));
 }
 
-static int order_of(const swan_sched *s, int i) { return i == 0 || i == s->steps - 1 ? 1 : 2; }
+/* Of step i: 1 for the first; the last is of order 1 too, but needs no formula (predict). */
+static int order_of(int i) { return i == 0 ? 1 : 2; }
 
 static void add(swan_sched_update *u, swan_sched_buffer source, double coefficient)
 {
     u->term[u->terms++] = (swan_sched_term){source, coefficient};
 }
 
-/* The step that led to i, done again with what the model said at i: LAST becomes the corrected sample at i. Reads x0 of i - 1 and
- * i - 2; x0 of i (which will replace that of i - 2) goes in as SAMPLE - sigma VELOCITY. */
+/* The step that led to i, done again with what the model said at i: LAST becomes the corrected sample at i. Reads x0
+ * of i - 1 and i - 2; x0 of i (which will replace that of i - 2) goes in as SAMPLE - sigma VELOCITY. */
 static void correct(const swan_sched *s, int i, swan_sched_update *u)
 {
     double from = s->sigma[i - 1], to = s->sigma[i], E = (to - from) / from;
     double h = lambda_between(from, to), rho_before = 0, rho_new = 0.5, r = -1;
-    if (order_of(s, i - 1) == 2) {
+    if (order_of(i - 1) == 2) {
         double phi[3];
         phi_123(-h, phi);
         double b1 = phi[1] / phi[0], b2 = 2 * phi[2] / phi[0];
@@ -75,8 +77,8 @@ static void predict(const swan_sched *s, int i, swan_sched_update *u)
         add(u, swan_sched_x0(s, i), 1);
         return;
     }
-    double before = 0;
-    if (order_of(s, i) == 2) before = -0.5 * lambda_between(from, to) / lambda_between(s->sigma[i - 1], from); /* 0.5 / r */
+    double before = 0; /* 0.5 / r */
+    if (order_of(i) == 2) before = -0.5 * lambda_between(from, to) / lambda_between(s->sigma[i - 1], from);
     add(u, SWAN_SCHED_LAST, to / from);
     add(u, swan_sched_x0(s, i), -E * (1 - before));
     if (before != 0) add(u, swan_sched_x0(s, i - 1), -E * before);
@@ -89,7 +91,8 @@ int swan_sched_unipc_step(const swan_sched *s, int i, swan_sched_update out[SWAN
         if (i == 0) out[n++] = (swan_sched_update){SWAN_SCHED_LAST, 1, {{SWAN_SCHED_SAMPLE, 1}}};
         else correct(s, i, &out[n++]);
     }
-    out[n++] = (swan_sched_update){swan_sched_x0(s, i), 2, {{SWAN_SCHED_SAMPLE, 1}, {SWAN_SCHED_VELOCITY, -s->sigma[i]}}};
+    swan_sched_update *x0 = &out[n++];
+    *x0 = (swan_sched_update){swan_sched_x0(s, i), 2, {{SWAN_SCHED_SAMPLE, 1}, {SWAN_SCHED_VELOCITY, -s->sigma[i]}}};
     predict(s, i, &out[n++]);
     return n;
 }

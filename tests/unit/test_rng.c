@@ -13,8 +13,8 @@
 
 #include "base/rng.h"
 
-/* Ours are the exact values rounded once; PyTorch's vector functions are off by up to one unit in the last place, which is
- * 4.8e-7 for |x| in [4, 8). */
+/* Ours are the exact values rounded once; PyTorch's vector functions are off by up to one unit in the last place, which
+ * is 4.8e-7 for |x| in [4, 8). */
 #define NORMAL_BOUND 5e-7
 
 static const size_t sizes[] = {1, 15, 16, 17, 1, 2, 100, 4096};
@@ -51,8 +51,8 @@ static void test_matches_pytorch(void **state)
             swan_rng_normal_f32(&rng, got, sizes[k]);
             for (size_t i = 0; i < sizes[k]; i++)
                 if (!(fabs((double)got[i] - (double)want[at + i]) <= NORMAL_BOUND))
-                    fail_msg("seed %" PRIu64 ", randn(%zu)[%zu]: %.9g, PyTorch %.9g", seeds[s], sizes[k], i, (double)got[i],
-                             (double)want[at + i]);
+                    fail_msg("seed %" PRIu64 ", randn(%zu)[%zu]: %.9g, PyTorch %.9g", seeds[s], sizes[k], i,
+                             (double)got[i], (double)want[at + i]);
             at += sizes[k];
         }
         for (size_t k = 0; k < sizeof coarse_sizes / sizeof *coarse_sizes; k++) {

@@ -66,7 +66,8 @@ static swan_sched_config parse_case(const char *line, double list[16])
     char sampler[32], grid[32];
     swan_sched_config c = {0};
     int used = 0;
-    assert_int_equal(sscanf(line, "case %31s %31s %d %lf %d%n", sampler, grid, &c.steps, &c.shift, &c.dmd_timestep_count, &used), 5);
+    int got = sscanf(line, "case %31s %31s %d %lf %d%n", sampler, grid, &c.steps, &c.shift, &c.dmd_timestep_count, &used);
+    assert_int_equal(got, 5);
     while (strcmp(swan_sampler_name(c.sampler), sampler) != 0) c.sampler++;
     while (strcmp(swan_sched_grid_name(c.grid), grid) != 0) c.grid++;
     assert_in_range(c.dmd_timestep_count, 0, 16);
@@ -106,8 +107,9 @@ static void test_whole_runs(void **state)
         }
         int i;
         double t, sigma, x0[N], x[N];
-        assert_int_equal(sscanf(line, "at %d %lf %lf %lf %lf %lf %lf %lf %lf", &i, &t, &sigma, &x0[0], &x0[1], &x0[2], &x[0], &x[1],
-                                &x[2]), 9);
+        int got = sscanf(line, "at %d %lf %lf %lf %lf %lf %lf %lf %lf", &i, &t, &sigma, &x0[0], &x0[1], &x0[2], &x[0],
+                         &x[1], &x[2]);
+        assert_int_equal(got, 9);
         while (done <= i) step(&r, done++);
         near(r.s.timestep[i], t, "timestep", name, i);
         near(r.s.sigma[i], sigma, "sigma", name, i);
@@ -118,10 +120,10 @@ static void test_whole_runs(void **state)
     }
     fclose(f);
     assert_int_equal(done, r.s.steps);
-    assert_int_equal(cases, 33);
+    assert_int_equal(cases, 34);
 }
 
-/* FastWan-QAD as shipped: three steps, written out. Sums of the terms that lead from noise x, x0 predictions m0, m1 to samples. */
+/* FastWan-QAD as shipped: three steps, written out: weights of the noise and of the x0 predictions. */
 static void test_three_steps_in_closed_form(void **state)
 {
     (void)state;
@@ -146,7 +148,7 @@ static void test_three_steps_in_closed_form(void **state)
     }
     step(&r, 2);
     for (int j = 0; j < N; j++)
-        assert_true(fabs(r.buffer[SWAN_SCHED_SAMPLE][j] - (before[j] - .59987986 * r.buffer[SWAN_SCHED_VELOCITY][j])) < 1e-8);
+        assert_true(fabs(r.buffer[SWAN_SCHED_SAMPLE][j] - before[j] + .59987986 * r.buffer[SWAN_SCHED_VELOCITY][j]) < 1e-8);
 }
 
 static void test_published_dmd_sigmas(void **state)
@@ -199,7 +201,8 @@ static void test_buffers(void **state)
         {{.sampler = SWAN_SAMPLER_DMD, .steps = 1}, 1u << SWAN_SCHED_X0_EVEN},
         {{.sampler = SWAN_SAMPLER_EULER, .steps = 9}, 1u << SWAN_SCHED_X0_EVEN},
         {{.sampler = SWAN_SAMPLER_UNIPC, .steps = 1}, 1u << SWAN_SCHED_X0_EVEN},
-        {{.sampler = SWAN_SAMPLER_UNIPC, .steps = 3}, 1u << SWAN_SCHED_X0_EVEN | 1u << SWAN_SCHED_X0_ODD | 1u << SWAN_SCHED_LAST},
+        {{.sampler = SWAN_SAMPLER_UNIPC, .steps = 3},
+         1u << SWAN_SCHED_X0_EVEN | 1u << SWAN_SCHED_X0_ODD | 1u << SWAN_SCHED_LAST},
     };
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
         swan_sched s;
@@ -225,7 +228,7 @@ static void test_refusals(void **state)
         {{.sampler = SWAN_SAMPLER_DMD, .grid = SWAN_GRID_ORIGINAL}, "original"},
         {{.sampler = SWAN_SAMPLER_DMD, .dmd_timesteps = rising, .dmd_timestep_count = 2}, "600 comes after 500"},
         {{.sampler = SWAN_SAMPLER_DMD, .dmd_timesteps = outside, .dmd_timestep_count = 2}, "0 is not in"},
-        {{.sampler = SWAN_SAMPLER_DMD, .dmd_timesteps = close, .dmd_timestep_count = 2}, "the same number"},
+        {{.sampler = SWAN_SAMPLER_DMD, .dmd_timesteps = close, .dmd_timestep_count = 2}, "are equal"},
         {{.sampler = SWAN_SAMPLER_DMD, .dmd_timesteps = close, .dmd_timestep_count = 0}, "0 values"},
         {{.sampler = SWAN_SAMPLER_DMD, .steps = 1000}, "use fewer steps"},
         {{.sampler = (swan_sampler)7, .steps = 3}, "sampler 7"},
@@ -234,7 +237,8 @@ static void test_refusals(void **state)
     for (size_t n = 0; n < sizeof rows / sizeof *rows; n++) {
         swan_sched s;
         assert_int_equal(swan_sched_init(&s, &rows[n].c), SWAN_E_INVALID);
-        if (!strstr(swan_last_error(), rows[n].says)) fail_msg("\"%s\" does not say \"%s\"", swan_last_error(), rows[n].says);
+        if (!strstr(swan_last_error(), rows[n].says))
+            fail_msg("\"%s\" does not say \"%s\"", swan_last_error(), rows[n].says);
     }
 }
 
