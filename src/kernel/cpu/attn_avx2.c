@@ -1,0 +1,6 @@
+/* attn rows with AVX2; the body is shared, kernel/cpu/attn_simd.inc. */
+#if defined(__x86_64__)
+#include "kernel/cpu/attn_simd.inc"
+#else
+typedef int swan_no_attn_avx2; /* a file must hold something */
+#endif

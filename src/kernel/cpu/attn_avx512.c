@@ -1,0 +1,6 @@
+/* attn rows with AVX-512; the body is shared, kernel/cpu/attn_simd.inc. */
+#if defined(__x86_64__)
+#include "kernel/cpu/attn_simd.inc"
+#else
+typedef int swan_no_attn_avx512; /* a file must hold something */
+#endif

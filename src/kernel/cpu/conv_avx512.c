@@ -1,0 +1,6 @@
+/* conv rows with AVX-512; the body is shared, kernel/cpu/conv_simd.inc. */
+#if defined(__x86_64__)
+#include "kernel/cpu/conv_simd.inc"
+#else
+typedef int swan_no_conv_avx512; /* a file must hold something */
+#endif

@@ -1,0 +1,6 @@
+/* vsa rows with AVX-512; the body is shared, kernel/cpu/vsa_simd.inc. */
+#if defined(__x86_64__)
+#include "kernel/cpu/vsa_simd.inc"
+#else
+typedef int swan_no_vsa_avx512; /* a file must hold something */
+#endif
