@@ -58,7 +58,7 @@ static void round_trips(void **state)
     assert_non_null(strstr(swan_last_error(), "BF16"));
 }
 
-/* Byte for byte what NumPy 1.24's np.save writes. */
+/* Byte for byte what np.save writes. */
 static void header_is_numpys(void **state)
 {
     static const struct {
