@@ -18,7 +18,7 @@ swan_status swan_image_from_latent_ref(swan_stream *stream, const swan_image_fro
     return swan_cpu_run(stream, a->H, from_latent_task, &copy);
 }
 
-/* The product is rounded to fp32 before it is truncated, as in the reference stacks: k / 255 then comes back as k. */
+/* The product in fp32 is cut to the same byte as the exact one, for every fp32 in [0, 1]. */
 static void to_rgb8_task(void *arg, int64_t chunk, int worker)
 {
     (void)worker;
