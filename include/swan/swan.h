@@ -120,7 +120,8 @@ typedef struct swan_plan {
     int width, height, frames, fps, steps, tokens;
     uint64_t mapped_bytes;    /* checkpoint files mapped and read, page cache backed */
     uint64_t arena_bytes;     /* weights copied or converted by us */
-    uint64_t session_bytes;   /* activations, latents, queues */
+    uint64_t session_bytes;   /* reserved by a session: its state and the activations of the hungriest phase */
+    uint64_t state_bytes;     /* of these, what lives through all phases: latents, prompt, tables */
     uint64_t peak_bytes;      /* expected peak of the process: the sum above plus a measured base */
     int phase_count;
     swan_plan_phase phase[4];
@@ -137,11 +138,12 @@ typedef struct swan_report {
     uint64_t seed;            /* the seed that was used */
     int width, height, frames, fps, steps;
     double text_s, denoise_s, decode_s, total_s; /* decode includes what encoding could not overlap */
-    uint64_t arena_peak_bytes;/* measured; equals the plan's session_bytes */
+    uint64_t session_bytes;   /* reserved; equals the plan's session_bytes */
     uint64_t process_peak_bytes;
     uint64_t output_bytes;    /* size of the written file, 0 when none */
 } swan_report;
-/* Makes one video from the params given at open, with this prompt and seed (seed < 0: random). report may be NULL. */
+/* Makes one video from the params given at open, with this prompt (NULL: that of the params, else the model's default) and
+ * seed (< 0: random). report may be NULL. */
 SWAN_API swan_status swan_session_generate(swan_session *session, const char *prompt, int64_t seed, swan_report *report);
 /* Asks a running generate to stop; callable from any thread and from a signal handler. */
 SWAN_API void swan_session_cancel(swan_session *session);

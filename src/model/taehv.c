@@ -117,7 +117,6 @@ static swan_status finish(decode_state *d, const swan_tensor *features)
 {
     swan_ctx *ctx = d->ctx;
     int64_t index = d->made++ - SWAN_TAEHV_TRIM;
-    if (index < 0) return SWAN_OK;
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor rgb;
     SWAN_TRY(frame_tensor(ctx, features->ne[0], features->ne[1], 3, "frame", &rgb));
@@ -147,7 +146,7 @@ static swan_status run_stage(decode_state *d, int s)
     swan_tensor flat_y = swan_tensor_2d(y.data, y.dtype, H * W, w->width);
     swan_tensor flat_grown = swan_tensor_2d(grown.data, grown.dtype, H * W, w->width);
     for (int j = 0; j < w->grow; j++) {
-        if (last && d->made + 1 <= SWAN_TAEHV_TRIM) { /* a frame that is dropped needs no pixels */
+        if (last && d->made < SWAN_TAEHV_TRIM) { /* a frame that is dropped needs no pixels */
             d->made++;
             continue;
         }

@@ -1,0 +1,161 @@
+#include "cli/args.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+
+/* ---- help ---- */
+
+static void print_row(char letter, const char *flag, const char *value, const char *help, const char *fallback)
+{
+    char left[64], shortcut[8] = "    ";
+    if (letter) snprintf(shortcut, sizeof shortcut, "-%c, ", letter);
+    snprintf(left, sizeof left, "%s%s%s%s", shortcut, flag, value ? " " : "", value ? value : "");
+    printf("  %-32s %s", left, help);
+    if (fallback && fallback[0]) printf(" [%s]", fallback);
+    printf("\n");
+}
+
+static void print_help(const cli_command *c, const cli_flag *flags)
+{
+    static const struct {
+        unsigned group;
+        const char *title;
+    } groups[] = {{SWAN_GROUP_MODEL, "Model"}, {SWAN_GROUP_VIDEO, "Video"}, {SWAN_GROUP_OUTPUT, "Output"}};
+    printf("usage: swan %s %s\n\n%s\n", c->name, c->synopsis, c->summary);
+    if (c->details) printf("\n%s\n", c->details);
+    for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+        if (!(c->groups & groups[g].group)) continue;
+        printf("\n%s\n", groups[g].title);
+        const swan_option *o;
+        for (size_t i = 0; (o = swan_option_at(i)) != NULL; i++)
+            if (o->flag && o->groups == groups[g].group) print_row(o->letter, o->flag, o->value, o->help, o->fallback);
+    }
+    printf("\nOther\n");
+    for (const cli_flag *f = flags; f && f->flag; f++) print_row(0, f->flag, f->value, f->help, NULL);
+    print_row('h', "--help", NULL, "show this page", NULL);
+}
+
+/* ---- parsing ---- */
+
+/* A flag as typed: its name's length, and the value behind '=' (NULL: none). */
+typedef struct typed_flag {
+    const char *name;
+    size_t length;
+    const char *value;
+} typed_flag;
+
+static bool is_flag(const typed_flag *t, const char *flag, char letter)
+{
+    if (flag && strlen(flag) == t->length && !memcmp(flag, t->name, t->length)) return true;
+    return letter && t->length == 2 && t->name[0] == '-' && t->name[1] == letter;
+}
+
+static const swan_option *find_option(const cli_command *c, const typed_flag *t)
+{
+    const swan_option *o;
+    for (size_t i = 0; (o = swan_option_at(i)) != NULL; i++)
+        if ((o->groups & c->groups) && is_flag(t, o->flag, o->letter)) return o;
+    return NULL;
+}
+
+static const cli_flag *find_flag(const cli_flag *flags, const typed_flag *t)
+{
+    for (const cli_flag *f = flags; f && f->flag; f++)
+        if (is_flag(t, f->flag, 0)) return f;
+    return NULL;
+}
+
+/* Letters in which two names differ, place by place: enough to catch a slip of the finger. */
+static int distance(const char *a, size_t n, const char *b)
+{
+    size_t m = strlen(b), common = n < m ? n : m;
+    int d = (int)(n > m ? n - m : m - n);
+    for (size_t i = 0, j = 0; i < common && j < common; i++, j++) d += a[i] != b[j];
+    return d;
+}
+
+static swan_status unknown(const cli_command *c, const cli_flag *flags, const typed_flag *t)
+{
+    const char *best = NULL;
+    int least = 4;
+    const swan_option *o;
+    for (size_t i = 0; (o = swan_option_at(i)) != NULL; i++)
+        if ((o->groups & c->groups) && o->flag) {
+            bool begins = t->length > 4 && !strncmp(o->flag, t->name, t->length);
+            int d = begins ? 0 : distance(t->name, t->length, o->flag);
+            if (d < least) least = d, best = o->flag;
+        }
+    for (const cli_flag *f = flags; f && f->flag; f++) {
+        int d = distance(t->name, t->length, f->flag);
+        if (d < least) least = d, best = f->flag;
+    }
+    return SWAN_FAIL(SWAN_E_INVALID, "unknown option %.*s%s%s%s", (int)t->length, t->name, best ? "; did you mean " : "",
+                     best ? best : "", best ? "?" : "");
+}
+
+static swan_status parse_one(const cli_command *c, const cli_flag *flags, int argc, char **argv, int *at, cli_args *out)
+{
+    typed_flag t = {.name = argv[*at]};
+    const char *equals = !strncmp(t.name, "--", 2) ? strchr(t.name, '=') : NULL;
+    t.length = equals ? (size_t)(equals - t.name) : strlen(t.name);
+    t.value = equals ? equals + 1 : NULL;
+    const swan_option *option = find_option(c, &t);
+    const cli_flag *flag = option ? NULL : find_flag(flags, &t);
+    if (!option && !flag) return unknown(c, flags, &t);
+    bool takes = option ? option->value != NULL : flag->value != NULL;
+    if (!takes && t.value) return SWAN_FAIL(SWAN_E_INVALID, "%.*s takes no value", (int)t.length, t.name);
+    if (takes && !t.value) {
+        if (*at + 1 >= argc)
+            return SWAN_FAIL(SWAN_E_INVALID, "%s wants a value: %s", t.name, option ? option->value : flag->value);
+        t.value = argv[++*at];
+    }
+    if (option) return swan_params_set(out->params, option->key, takes ? t.value : "true");
+    if (flag->on) *flag->on = true;
+    else *flag->text = t.value;
+    return SWAN_OK;
+}
+
+swan_status cli_parse(const cli_command *c, const cli_flag *flags, int argc, char **argv, cli_args *out)
+{
+    *out = (cli_args){0};
+    SWAN_TRY(swan_params_new(&out->params));
+    bool only_positional = false;
+    for (int i = 0; i < argc; i++) {
+        const char *a = argv[i];
+        if (!only_positional && !strcmp(a, "--")) {
+            only_positional = true;
+        } else if (!only_positional && (!strcmp(a, "--help") || !strcmp(a, "-h"))) {
+            print_help(c, flags);
+            out->help = true;
+            return SWAN_OK;
+        } else if (!only_positional && a[0] == '-' && a[1]) {
+            SWAN_TRY(parse_one(c, flags, argc, argv, &i, out));
+        } else {
+            if (out->positional_count >= c->positional)
+                return SWAN_FAIL(SWAN_E_INVALID, "unexpected argument \"%s\"", a);
+            out->positional[out->positional_count++] = a;
+        }
+    }
+    return SWAN_OK;
+}
+
+void cli_args_free(cli_args *args)
+{
+    swan_params_free(args->params);
+    *args = (cli_args){0};
+}
+
+int cli_fail(swan_status status)
+{
+    if (status == SWAN_OK) return CLI_OK;
+    fprintf(stderr, "swan: %s\n", swan_last_error());
+    return status == SWAN_E_CANCELLED ? CLI_CANCELLED : CLI_FAILED;
+}
+
+int cli_usage(const cli_command *command, swan_status status)
+{
+    fprintf(stderr, "swan %s: %s\nsee: swan %s --help\n", command->name, swan_last_error(), command->name);
+    return status == SWAN_E_INVALID ? CLI_USAGE : CLI_FAILED;
+}

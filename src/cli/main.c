@@ -1,0 +1,47 @@
+/* swan: the program. One table of commands; each has its own file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "cli/commands.h"
+
+#define ALL (SWAN_GROUP_MODEL | SWAN_GROUP_VIDEO | SWAN_GROUP_OUTPUT)
+
+const cli_command cli_commands[] = {
+    {"generate", "[PROMPT] [options]", "Makes a video from a prompt.",
+     "Without -m the built-in tinyworld model is used. The seed that was used is printed and stored in the file, so that the\n"
+     "same settings make the same video again.", ALL, 1, cmd_generate},
+    {"plan", "[options]", "Shows what a run would need, before running it: memory and work of each phase.", NULL, ALL, 1, cmd_plan},
+    {"info", "[DIR]", "Shows what a model is: its parts, its recipe and which rule chose it.", NULL, SWAN_GROUP_MODEL, 1, cmd_info},
+    {"inspect", "FILE", "Shows the recipe that a video made by Swan carries.", NULL, 0, 1, cmd_inspect},
+    {"kernels", "[options]", "Lists the kernels of every slot and which one is picked here.", NULL, SWAN_GROUP_MODEL, 0, cmd_kernels},
+    {"bench", "[options]", "Runs a model several times and shows the time of each phase.",
+     "The first run is reported as cold, the others as warm: median, fastest and slowest.", ALL, 1, cmd_bench},
+    {"completion", "bash", "Prints a completion script for the shell: eval \"$(swan completion bash)\"", NULL, 0, 1, cmd_completion},
+    {NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+static void print_usage(FILE *to)
+{
+    fprintf(to, "Swan %s: text to video on your own machine.\n\nusage: swan COMMAND [options]\n\n", swan_version());
+    for (const cli_command *c = cli_commands; c->name; c++) fprintf(to, "  %-12s %s\n", c->name, c->summary);
+    fprintf(to, "\n  swan COMMAND --help   options of a command\n  swan --version        the version\n");
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) {
+        printf("swan %s\n", swan_version());
+        return CLI_OK;
+    }
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        print_usage(stdout);
+        return CLI_OK;
+    }
+    for (const cli_command *c = cli_commands; c->name; c++)
+        if (!strcmp(c->name, name)) return c->run(c, argc - 2, argv + 2);
+    if (name[0]) fprintf(stderr, "swan: there is no command \"%s\"\n\n", name);
+    print_usage(stderr);
+    return CLI_USAGE;
+}

@@ -1,0 +1,98 @@
+#include "cli/show.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void cli_show_start(cli_show *show, bool json, bool quiet)
+{
+    *show = (cli_show){.json = json, .quiet = quiet, .tty = isatty(STDERR_FILENO), .phase = SWAN_PHASE_LOAD, .step = -1};
+}
+
+void cli_show_end(cli_show *show)
+{
+    if (show->line_open) fputc('\n', stderr);
+    show->line_open = false;
+}
+
+static void draw_line(cli_show *show, const swan_progress *p)
+{
+    enum { WIDTH = 24 };
+    char bar[WIDTH + 1];
+    int full = (int)(p->fraction * WIDTH);
+    for (int i = 0; i < WIDTH; i++) bar[i] = i < full ? '=' : i == full ? '>' : ' ';
+    bar[WIDTH] = 0;
+    char left[32] = "";
+    if (p->remaining_s >= 0) snprintf(left, sizeof left, ", %.0f s left", p->remaining_s);
+    fprintf(stderr, "\r\033[K[%s] %3.0f%%  %s %d/%d  %.1f s%s", bar, 100 * p->fraction, swan_phase_name(p->phase), p->step, p->steps,
+            p->elapsed_s, left);
+    fflush(stderr);
+    show->line_open = true;
+}
+
+/* Off a terminal: a line when a phase begins, and for each denoising step. */
+static void plain_line(const cli_show *show, const swan_progress *p)
+{
+    bool new_phase = p->phase != show->phase;
+    if (!new_phase && p->phase != SWAN_PHASE_DENOISE) return;
+    fprintf(stderr, "%s %d/%d (%.0f%%, %.1f s)\n", swan_phase_name(p->phase), p->step, p->steps, 100 * p->fraction, p->elapsed_s);
+}
+
+bool cli_show_progress(void *user, const swan_progress *p)
+{
+    cli_show *show = user;
+    if (show->json) {
+        printf("{\"event\":\"progress\",\"phase\":\"%s\",\"step\":%d,\"steps\":%d,\"fraction\":%.4f,\"elapsed_s\":%.3f", swan_phase_name(p->phase),
+               p->step, p->steps, p->fraction, p->elapsed_s);
+        if (p->remaining_s >= 0) printf(",\"remaining_s\":%.1f", p->remaining_s);
+        printf("}\n");
+        fflush(stdout);
+    } else if (!show->quiet && show->tty) {
+        /* frames come faster than anybody reads */
+        if (p->phase != show->phase || p->phase != SWAN_PHASE_DECODE || p->elapsed_s - show->shown_at > 0.1) {
+            draw_line(show, p);
+            show->shown_at = p->elapsed_s;
+        }
+    } else if (!show->quiet) {
+        plain_line(show, p);
+    }
+    show->phase = p->phase;
+    show->step = p->step;
+    return true;
+}
+
+void cli_show_log(void *user, swan_log_level level, const char *text)
+{
+    cli_show *show = user;
+    if (level == SWAN_LOG_DEBUG || (show->quiet && level != SWAN_LOG_WARN)) return;
+    cli_show_end(show);
+    if (show->json) {
+        printf("{\"event\":\"log\",\"level\":\"%s\",\"text\":", level == SWAN_LOG_WARN ? "warning" : "info");
+        cli_json_string(text);
+        printf("}\n");
+    } else {
+        fprintf(stderr, "%s%s\n", level == SWAN_LOG_WARN ? "note: " : "", text);
+    }
+}
+
+const char *cli_bytes(uint64_t bytes, char *buf, size_t n)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes;
+    size_t u = 0;
+    while (x >= 1024 && u + 1 < sizeof units / sizeof *units) x /= 1024, u++;
+    snprintf(buf, n, u ? "%.2f %s" : "%.0f %s", x, units[u]);
+    return buf;
+}
+
+void cli_json_string(const char *s)
+{
+    putchar('"');
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\') printf("\\%c", c);
+        else if (c < 0x20) printf("\\u%04x", c);
+        else putchar(c);
+    }
+    putchar('"');
+}

@@ -1,0 +1,228 @@
+#include "pipe/engine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ckpt/config.h"
+#include "pipe/locate.h"
+
+/* ---- small things ---- */
+
+void swan_engine_log(const swan_callbacks *callbacks, swan_log_level level, const char *format, ...)
+{
+    if (!callbacks || !callbacks->log) return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    callbacks->log(callbacks->user, level, text);
+}
+
+swan_status swan_engine_no_decoder(const swan_engine *engine)
+{
+    return SWAN_FAIL(SWAN_E_NOT_FOUND,
+                     "%s: no decoder: wanted taew2_1.safetensors in that directory or --taehv FILE. It is published as "
+                     "safetensors/taew2_1.safetensors in github.com/madebyollin/taehv; `git hash-object` of the file is "
+                     "ec1a2be453a250aa406e912bb630c34463ba0b2f (commit of 2026-08 or later)", engine->directory);
+}
+
+/* ---- opening, part by part ---- */
+
+static swan_status pick_kernels(swan_engine *e)
+{
+    const char *device = e->params->device;
+    if (device && strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
+        return SWAN_FAIL(SWAN_E_INVALID, "device: wanted auto or cpu, found \"%s\"", device);
+    e->cpu_features = swan_kernel_cpu_features();
+    return swan_kernels_pick(SWAN_ARCH_CPU, SWAN_F32, e->cpu_features, e->params->kernels, &e->kernels);
+}
+
+/* model_index.json and, when there, scheduler, swan.json: what the recipe is chosen from. */
+typedef struct model_files {
+    swan_config *index, *swan, *transformer;
+    double flow_shift;
+    const char *taehv; /* of swan.json */
+} model_files;
+
+static void close_files(model_files *f)
+{
+    swan_config_close(f->index);
+    swan_config_close(f->swan);
+    swan_config_close(f->transformer);
+}
+
+static swan_status open_if_there(const char *directory, const char *name, swan_config **out)
+{
+    char path[SWAN_PATH_MAX];
+    *out = NULL;
+    SWAN_TRY(swan_path_join(directory, name, path, sizeof path));
+    return swan_file_exists(path) ? swan_config_open(path, out) : SWAN_OK;
+}
+
+static swan_status read_files(swan_engine *e, model_files *f)
+{
+    char path[SWAN_PATH_MAX];
+    SWAN_TRY(swan_path_join(e->directory, "model_index.json", path, sizeof path));
+    if (!swan_file_exists(path))
+        return SWAN_FAIL(SWAN_E_NOT_FOUND, "%s: no model_index.json: wanted a model directory in the Diffusers layout", e->directory);
+    SWAN_TRY(swan_config_open(path, &f->index));
+    const char *class_name = NULL;
+    SWAN_TRY(swan_config_string(f->index, "_class_name", SWAN_REQUIRED, &class_name));
+    if (strcmp(class_name, "WanPipeline") != 0 && strcmp(class_name, "WanDMDPipeline") != 0)
+        return SWAN_FAIL(SWAN_E_UNSUPPORTED, "%s: _class_name: wanted WanPipeline or WanDMDPipeline, found \"%s\"", path, class_name);
+    snprintf(e->class_name, sizeof e->class_name, "%s", class_name);
+    SWAN_TRY(open_if_there(e->directory, "transformer/config.json", &f->transformer));
+    SWAN_TRY(open_if_there(e->directory, "swan.json", &f->swan));
+    if (f->swan) {
+        const char *prompt = "";
+        SWAN_TRY(swan_config_string(f->swan, "taehv", SWAN_OPTIONAL, &f->taehv));
+        SWAN_TRY(swan_config_string(f->swan, "default_prompt", SWAN_OPTIONAL, &prompt));
+        snprintf(e->default_prompt, sizeof e->default_prompt, "%s", prompt);
+    }
+    swan_config *scheduler;
+    SWAN_TRY(open_if_there(e->directory, "scheduler/scheduler_config.json", &scheduler));
+    if (!scheduler) return SWAN_OK;
+    swan_status s = swan_config_number(scheduler, "flow_shift", 0, 100, SWAN_OPTIONAL, &f->flow_shift);
+    swan_config_close(scheduler);
+    return s;
+}
+
+/* Loads one component twice: dry for its size, then for good. */
+typedef swan_status load_function(swan_engine *e, swan_weight_loader *loader);
+
+static swan_status load_component(swan_engine *e, swan_component *part, swan_arena *arena, load_function *load)
+{
+    swan_weight_loader loader = {.ckpt = part->ckpt, .arena = arena,
+                                 .round_bf16 = e->params->precision == SWAN_PRECISION_PARITY_BF16};
+    loader.used = calloc(swan_ckpt_count(part->ckpt) + 1, 1);
+    if (!loader.used) return SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory", swan_ckpt_path(part->ckpt));
+    size_t before = swan_arena_mark(arena);
+    swan_status s = load(e, &loader);
+    free(loader.used);
+    part->mapped_bytes = loader.mapped_bytes;
+    part->copied_bytes = swan_arena_mark(arena) - before + swan_ckpt_copied_bytes(part->ckpt);
+    part->parameters = loader.parameters;
+    return s;
+}
+
+static swan_status load_text(swan_engine *e, swan_weight_loader *loader)
+{
+    swan_umt5_config config = e->umt5.config;
+    return swan_umt5_load(&e->umt5, &config, loader);
+}
+
+static swan_status load_dit(swan_engine *e, swan_weight_loader *loader)
+{
+    swan_wan_config config = e->dit.config;
+    return swan_wan_dit_load(&e->dit, &config, loader);
+}
+
+static swan_status load_taehv(swan_engine *e, swan_weight_loader *loader) { return swan_taehv_load(&e->taehv, loader); }
+
+static swan_status load_weights(swan_engine *e, swan_arena *arena)
+{
+    SWAN_TRY(load_component(e, &e->text_part, arena, load_text));
+    SWAN_TRY(load_component(e, &e->dit_part, arena, load_dit));
+    return e->taehv_part.ckpt ? load_component(e, &e->taehv_part, arena, load_taehv) : SWAN_OK;
+}
+
+static swan_status open_checkpoints(swan_engine *e, const model_files *f)
+{
+    char path[SWAN_PATH_MAX];
+    SWAN_TRY(swan_path_join(e->directory, "tokenizer/spiece.model", path, sizeof path));
+    SWAN_TRY(swan_tokenizer_open(path, &e->tokenizer));
+    SWAN_TRY(swan_path_join(e->directory, "text_encoder/config.json", path, sizeof path));
+    SWAN_TRY(swan_umt5_config_read(path, &e->umt5.config));
+    SWAN_TRY(swan_path_join(e->directory, "text_encoder", path, sizeof path));
+    SWAN_TRY(swan_ckpt_open(path, "model", &e->text_part.ckpt));
+
+    const char *override = e->params->transformer;
+    SWAN_TRY(swan_path_join(e->directory, "transformer", path, sizeof path));
+    SWAN_TRY(override ? swan_ckpt_open(override, NULL, &e->dit_part.ckpt)
+                      : swan_ckpt_open(path, "diffusion_pytorch_model", &e->dit_part.ckpt));
+    SWAN_TRY(swan_path_join(e->directory, "transformer/config.json", path, sizeof path));
+    if (f->transformer) SWAN_TRY(swan_wan_config_read(path, &e->dit.config));
+    else SWAN_TRY(swan_wan_config_from_weights(e->dit_part.ckpt, &e->dit.config));
+
+    SWAN_TRY(swan_locate_taehv(e->params->taehv, e->directory, f->taehv, e->taehv_path, sizeof e->taehv_path));
+    return e->taehv_path[0] ? swan_ckpt_open(e->taehv_path, NULL, &e->taehv_part.ckpt) : SWAN_OK;
+}
+
+/* What one component says must fit the next. */
+static swan_status check_fit(const swan_engine *e)
+{
+    if (e->umt5.config.width != e->dit.config.text_dim)
+        return SWAN_FAIL(SWAN_E_FORMAT, "%s: the text encoder's d_model is %lld, the transformer's text_dim is %lld", e->directory,
+                         (long long)e->umt5.config.width, (long long)e->dit.config.text_dim);
+    if (e->taehv_path[0] && e->taehv.channels != e->dit.config.out_channels)
+        return SWAN_FAIL(SWAN_E_FORMAT, "%s: decodes latents of %lld channels, the transformer makes %lld", e->taehv_path,
+                         (long long)e->taehv.channels, (long long)e->dit.config.out_channels);
+    if (swan_tokenizer_vocab(e->tokenizer) > e->umt5.config.vocab)
+        return SWAN_FAIL(SWAN_E_FORMAT, "%s: the tokenizer has %d ids, the text encoder's table %lld rows", e->directory,
+                         swan_tokenizer_vocab(e->tokenizer), (long long)e->umt5.config.vocab);
+    return SWAN_OK;
+}
+
+static swan_status choose_recipe(swan_engine *e, const model_files *f)
+{
+    const char *name_or_path = NULL;
+    if (f->transformer) SWAN_TRY(swan_config_string(f->transformer, "_name_or_path", SWAN_OPTIONAL, &name_or_path));
+    if (!name_or_path) SWAN_TRY(swan_config_string(f->index, "_name_or_path", SWAN_OPTIONAL, &name_or_path));
+    swan_recipe_facts facts = {.directory = e->directory, .name_or_path = name_or_path, .class_name = e->class_name,
+                               .flow_shift = f->flow_shift, .gates = e->dit.config.gates, .width = e->dit.config.dim};
+    return swan_recipe_choose(&facts, &e->recipe);
+}
+
+static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
+{
+    SWAN_TRY(pick_kernels(e));
+    SWAN_TRY(swan_locate_model(e->params->model, e->directory, sizeof e->directory));
+    size_t n = strlen(e->directory);
+    while (n > 1 && e->directory[n - 1] == '/') e->directory[--n] = 0;
+    snprintf(e->name, sizeof e->name, "%s", swan_path_name(e->directory));
+    model_files files = {0};
+    swan_status s = read_files(e, &files);
+    if (!s) s = open_checkpoints(e, &files);
+    swan_arena dry;
+    swan_arena_dry(&dry, "weights");
+    if (!s) s = load_weights(e, &dry);
+    if (!s) s = check_fit(e);
+    if (!s) s = swan_arena_reserve(&e->weights, "weights", dry.peak);
+    if (!s) s = load_weights(e, &e->weights);
+    if (!s) s = choose_recipe(e, &files);
+    close_files(&files);
+    if (s) return s;
+    swan_engine_log(callbacks, SWAN_LOG_INFO, "model %s: %.3g B parameters, recipe: %s", e->name,
+                    (double)(e->text_part.parameters + e->dit_part.parameters + e->taehv_part.parameters) / 1e9, e->recipe.rule);
+    return SWAN_OK;
+}
+
+swan_status swan_engine_open(const swan_params *params, const swan_callbacks *callbacks, swan_engine **out)
+{
+    *out = NULL;
+    swan_engine *e = calloc(1, sizeof *e);
+    if (!e) return SWAN_FAIL(SWAN_E_NOMEM, "engine: out of memory");
+    swan_status s = swan_params_copy(params, &e->params);
+    if (!s) s = open_engine(e, callbacks);
+    if (s) {
+        swan_engine_close(e);
+        return s;
+    }
+    *out = e;
+    return SWAN_OK;
+}
+
+void swan_engine_close(swan_engine *e)
+{
+    if (!e) return;
+    swan_tokenizer_close(e->tokenizer);
+    swan_ckpt_close(e->text_part.ckpt);
+    swan_ckpt_close(e->dit_part.ckpt);
+    swan_ckpt_close(e->taehv_part.ckpt);
+    swan_arena_free(&e->weights);
+    swan_params_free(e->params);
+    free(e);
+}

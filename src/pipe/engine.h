@@ -1,0 +1,46 @@
+/* The engine: one model on one device. Checkpoints are mapped, weights bound, kernels picked; immutable once open. */
+#ifndef SWAN_PIPE_ENGINE_H
+#define SWAN_PIPE_ENGINE_H
+
+#include "base/file.h"
+#include "kernel/table.h"
+#include "model/taehv.h"
+#include "model/umt5.h"
+#include "model/wan_dit.h"
+#include "pipe/params.h"
+#include "pipe/recipe.h"
+#include "tok/tokenizer.h"
+
+/* One component: its file, its weights. */
+typedef struct swan_component {
+    swan_ckpt *ckpt;
+    uint64_t mapped_bytes; /* weights read from the mapped file */
+    uint64_t copied_bytes; /* weights converted into the weight arena */
+    int64_t parameters;
+} swan_component;
+
+struct swan_engine {
+    swan_params *params;       /* what it was opened with */
+    char directory[SWAN_PATH_MAX];
+    char name[128];            /* last part of the directory: for messages and metadata */
+    char class_name[64];
+    unsigned cpu_features;
+    swan_kernels kernels;
+    swan_arena weights;        /* converted copies */
+    swan_component text_part, dit_part, taehv_part;
+    swan_tokenizer *tokenizer;
+    swan_umt5 umt5;
+    swan_wan_dit dit;
+    swan_taehv taehv;
+    char taehv_path[SWAN_PATH_MAX]; /* "" when there is no decoder */
+    swan_recipe recipe;        /* the model's own, without flags */
+    char default_prompt[256];  /* swan.json; "" when there is none */
+};
+
+/* Sends one line to the callbacks' log, if any. */
+void swan_engine_log(const swan_callbacks *callbacks, swan_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The error of a model without a decoder: which file, where it is published, its checksum. */
+swan_status swan_engine_no_decoder(const swan_engine *engine);
+
+#endif

@@ -1,0 +1,126 @@
+/* The story of one video: prompt -> ids -> context -> noise -> velocity, step by step -> frames -> mp4.
+ * Each phase is a few lines here; what it does stands where the calls lead. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipe/dump.h"
+#include "pipe/output.h"
+#include "pipe/progress.h"
+#include "pipe/session.h"
+#include "pipe/usage.h"
+#include "tok/clean.h"
+
+/* ---- text ---- */
+
+static swan_status tokenize(swan_session *s, const char *prompt, int *count)
+{
+    char *clean;
+    SWAN_TRY(swan_prompt_clean(prompt, strlen(prompt), &clean));
+    swan_status status = swan_tokenizer_encode(s->engine->tokenizer, clean, s->state.ids.data, SWAN_TEXT_TOKENS, count);
+    free(clean);
+    return status;
+}
+
+static swan_status encode_prompt(swan_session *s, int which, const char *prompt, const swan_dump *dump)
+{
+    int count = 0;
+    SWAN_TRY(tokenize(s, prompt, &count));
+    SWAN_TRY(swan_session_encode_tokens(s, which, count));
+    return which == SWAN_POSITIVE ? swan_dump_text(dump, s, count) : SWAN_OK;
+}
+
+/* ---- noise: drawn in the order of the reference, kept as [C, T, H, W] ---- */
+
+/* Distilled models were run with frames outermost: [T, C, H, W]. */
+static void frames_inside(const swan_tensor *drawn, swan_tensor *out)
+{
+    int64_t C = out->ne[0], T = out->ne[1], plane = out->ne[2] * out->ne[3];
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t c = 0; c < C; c++)
+            memcpy((float *)out->data + (c * T + t) * plane, (const float *)drawn->data + (t * C + c) * plane,
+                   (size_t)plane * sizeof(float));
+}
+
+static void draw_noise(swan_session *s, swan_tensor *out)
+{
+    bool frame_major = s->recipe.sampler == SWAN_SAMPLER_DMD;
+    swan_tensor *target = frame_major ? &s->state.draw : out;
+    size_t n = (size_t)swan_tensor_count(target);
+    if (s->ctx.parity_bf16) swan_rng_normal_bf16_as_f32(&s->rng, target->data, n);
+    else swan_rng_normal_f32(&s->rng, target->data, n);
+    if (frame_major) frames_inside(target, out);
+}
+
+static swan_status first_noise(swan_session *s, uint64_t seed)
+{
+    swan_tensor *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
+    swan_rng_seed(&s->rng, seed);
+    draw_noise(s, sample); /* drawn even when a file replaces it: the noise between steps stays that of the seed */
+    if (!s->params->noise) return SWAN_OK;
+    return swan_npy_read_f32(s->params->noise, sample->ne, 4, sample->data);
+}
+
+/* ---- denoising ---- */
+
+static swan_status denoise(swan_session *s, swan_clock *clock, const swan_dump *dump)
+{
+    for (int i = 0; i < s->sched.steps; i++) {
+        SWAN_TRY(swan_clock_report(clock, SWAN_PHASE_DENOISE, i, s->sched.steps));
+        SWAN_TRY(swan_session_denoise_step(s, i));
+        bool renoise = swan_sched_needs_noise(&s->sched, i);
+        if (renoise) draw_noise(s, &s->state.buffer[SWAN_SCHED_NOISE]);
+        SWAN_TRY(swan_session_update(s, i));
+        SWAN_TRY(swan_dump_step(dump, s, i, renoise));
+    }
+    return SWAN_OK;
+}
+
+/* ---- the whole ---- */
+
+static swan_status run(swan_session *s, const char *prompt, swan_output *output, swan_dump *dump, swan_report *report)
+{
+    swan_clock clock;
+    swan_clock_start(&clock, s);
+    SWAN_TRY(swan_clock_report(&clock, SWAN_PHASE_TEXT, 0, 1));
+    SWAN_TRY(encode_prompt(s, SWAN_POSITIVE, prompt, dump));
+    if (s->guided) SWAN_TRY(encode_prompt(s, SWAN_NEGATIVE, s->params->negative_prompt ? s->params->negative_prompt : "", dump));
+    SWAN_TRY(first_noise(s, report->seed));
+    SWAN_TRY(swan_dump_latent(dump, "noise", &s->state.buffer[SWAN_SCHED_SAMPLE]));
+    report->text_s = swan_clock_lap(&clock);
+
+    SWAN_TRY(denoise(s, &clock, dump));
+    SWAN_TRY(swan_dump_latent(dump, "latents", &s->state.buffer[SWAN_SCHED_SAMPLE]));
+    report->denoise_s = swan_clock_lap(&clock);
+
+    SWAN_TRY(swan_clock_report(&clock, SWAN_PHASE_DECODE, 0, s->size.frames));
+    swan_frame_path path = {.session = s, .output = output, .dump = dump, .clock = &clock};
+    SWAN_TRY(swan_session_decode(s, &(swan_taehv_sink){swan_output_frame, &path}));
+    SWAN_TRY(swan_dump_frames(dump));
+    SWAN_TRY(swan_output_finish(output, &report->output_bytes));
+    report->decode_s = swan_clock_lap(&clock);
+    report->total_s = swan_clock_total(&clock);
+    return swan_clock_report(&clock, SWAN_PHASE_DONE, s->size.frames, s->size.frames);
+}
+
+swan_status swan_session_generate(swan_session *s, const char *prompt, int64_t seed, swan_report *report)
+{
+    swan_report local;
+    if (!report) report = &local;
+    if (!prompt) prompt = s->params->prompt ? s->params->prompt : s->engine->default_prompt;
+    *report = (swan_report){.width = s->size.width, .height = s->size.height, .frames = s->size.frames, .fps = s->size.fps,
+                            .steps = s->sched.steps, .seed = (uint64_t)seed};
+    if (seed < 0) SWAN_TRY(swan_rng_random_seed(&report->seed));
+    if (seed > UINT32_MAX) return SWAN_FAIL(SWAN_E_INVALID, "seed: wanted 0 to 4294967295, found %lld", (long long)seed);
+    swan_arena_release(&s->activations, 0);
+
+    swan_output output;
+    swan_dump dump;
+    SWAN_TRY(swan_dump_open(&dump, s));
+    swan_status status = swan_output_open(&output, s, prompt, report->seed);
+    if (!status) status = run(s, prompt, &output, &dump, report);
+    if (status) swan_output_abort(&output);
+    swan_dump_close(&dump);
+    atomic_store(&s->cancel, false); /* the next generate starts afresh */
+    swan_usage_fill(s, report);
+    return status;
+}

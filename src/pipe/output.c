@@ -1,0 +1,78 @@
+#include "pipe/output.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "media/frame_queue.h"
+#include "media/mp4.h"
+#include "pipe/describe.h"
+
+#define QUEUE_FRAMES 8 /* decoding a latent frame makes four frames at once */
+
+/* On the encoding thread. */
+static swan_status consume(void *user, int64_t index, const void *frame)
+{
+    swan_output *o = user;
+    const struct swan_session *s = o->session;
+    if (s->callbacks.frame) s->callbacks.frame(s->callbacks.user, (int)index, s->size.width, s->size.height, frame);
+    return o->mp4 ? swan_mp4_write(o->mp4, frame) : SWAN_OK;
+}
+
+static swan_status open_file(swan_output *o, const char *prompt, uint64_t seed)
+{
+    const struct swan_session *s = o->session;
+    const swan_params *p = s->params;
+    if (p->metadata) SWAN_TRY(swan_describe_run(s, prompt, seed, &o->recipe));
+    swan_mp4_config config = {.width = s->size.width, .height = s->size.height, .fps = s->size.fps, .encoder = p->encoder,
+                              .preset = p->preset, .quality = p->quality, .title = p->metadata ? prompt : NULL, .comment_json = o->recipe};
+    return swan_mp4_open(p->output, &config, &o->mp4);
+}
+
+swan_status swan_output_open(swan_output *o, struct swan_session *s, const char *prompt, uint64_t seed)
+{
+    *o = (swan_output){.session = s};
+    bool file = s->params->output && s->params->output[0];
+    swan_status status = file ? open_file(o, prompt, seed) : SWAN_OK;
+    size_t frame = (size_t)s->size.width * (size_t)s->size.height * 3;
+    if (!status && (file || s->callbacks.frame)) status = swan_frame_queue_open(frame, QUEUE_FRAMES, consume, o, &o->queue);
+    if (status) swan_output_abort(o);
+    return status;
+}
+
+swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame)
+{
+    swan_frame_path *path = user;
+    swan_output *o = path->output;
+    struct swan_session *s = path->session;
+    if (ctx->mode != SWAN_DRY) swan_dump_frame(path->dump, index, frame);
+    swan_tensor rgb = s->state.rgb;
+    if (o->queue) SWAN_TRY(swan_frame_queue_slot(o->queue, &rgb.data));
+    SWAN_TRY(swan_op_rgb8(ctx, frame, &rgb));
+    if (o->queue) SWAN_TRY(swan_frame_queue_push(o->queue));
+    return swan_clock_report(path->clock, SWAN_PHASE_DECODE, (int)index + 1, s->size.frames);
+}
+
+swan_status swan_output_finish(swan_output *o, uint64_t *bytes)
+{
+    *bytes = 0;
+    swan_frame_queue *queue = o->queue;
+    o->queue = NULL;
+    SWAN_TRY(swan_frame_queue_close(queue));
+    swan_mp4 *mp4 = o->mp4;
+    o->mp4 = NULL;
+    if (mp4) SWAN_TRY(swan_mp4_close(mp4, bytes));
+    free(o->recipe);
+    o->recipe = NULL;
+    return SWAN_OK;
+}
+
+void swan_output_abort(swan_output *o)
+{
+    if (o->queue) {
+        swan_frame_queue_cancel(o->queue);
+        (void)swan_frame_queue_close(o->queue); /* the reason is already in the message */
+    }
+    swan_mp4_abort(o->mp4);
+    free(o->recipe);
+    *o = (swan_output){0};
+}

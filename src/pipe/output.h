@@ -1,0 +1,31 @@
+/* Where frames go: to the mp4 through the encoding thread, to the frame callback, to the dump. */
+#ifndef SWAN_PIPE_OUTPUT_H
+#define SWAN_PIPE_OUTPUT_H
+
+#include "pipe/dump.h"
+#include "pipe/progress.h"
+
+typedef struct swan_output {
+    struct swan_session *session;
+    struct swan_mp4 *mp4;             /* NULL: no file */
+    struct swan_frame_queue *queue;   /* NULL: neither file nor callback */
+    char *recipe;                     /* JSON for the file's metadata */
+} swan_output;
+
+/* Opens what the settings ask for: fails now, before any work, when the file cannot be written. */
+swan_status swan_output_open(swan_output *o, struct swan_session *s, const char *prompt, uint64_t seed);
+/* Waits for the encoder and puts the file in place; bytes: its size, 0 without a file. */
+swan_status swan_output_finish(swan_output *o, uint64_t *bytes);
+/* Leaves nothing behind; also after finish, where it does nothing. */
+void swan_output_abort(swan_output *o);
+
+/* One decoded frame's way (a swan_taehv_sink). */
+typedef struct swan_frame_path {
+    struct swan_session *session;
+    swan_output *output;
+    swan_dump *dump;
+    swan_clock *clock;
+} swan_frame_path;
+swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame);
+
+#endif

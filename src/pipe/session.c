@@ -1,0 +1,320 @@
+#include "pipe/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipe/usage.h"
+
+/* ---- sizes ---- */
+
+#define SIZE_STEP 16 /* 8 pixels a latent, 2 latents a token */
+
+static int nearest_multiple(int n, int step) { return n < step ? step : (n + step / 2) / step * step; }
+
+swan_status swan_session_sizes(const swan_recipe *r, const swan_callbacks *callbacks, swan_geometry_sizes *out)
+{
+    if (r->width % SIZE_STEP || r->height % SIZE_STEP)
+        return SWAN_FAIL(SWAN_E_INVALID, "size: wanted multiples of %d, found %dx%d; the nearest is %dx%d", SIZE_STEP, r->width,
+                         r->height, nearest_multiple(r->width, SIZE_STEP), nearest_multiple(r->height, SIZE_STEP));
+    int frames = (r->frames - 1) / 4 * 4 + 1;
+    if (frames != r->frames) {
+        if (r->frames - frames > 2) frames += 4;
+        swan_engine_log(callbacks, SWAN_LOG_WARN, "num_frames: %d is not 4n+1; making %d frames", r->frames, frames);
+    }
+    *out = (swan_geometry_sizes){.width = r->width, .height = r->height, .frames = frames, .fps = r->fps,
+                                 .T = (frames - 1) / 4 + 1, .H = r->height / 8, .W = r->width / 8};
+    out->grid = (swan_grid){out->T, out->H / 2, out->W / 2};
+    if (swan_grid_tokens(out->grid) > INT32_MAX / 4)
+        return SWAN_FAIL(SWAN_E_INVALID, "size: %dx%d with %d frames makes %lld tokens, more than any attention here can hold",
+                         out->width, out->height, frames, (long long)swan_grid_tokens(out->grid));
+    return SWAN_OK;
+}
+
+/* ---- state: the tensors that live through the phases ---- */
+
+/* Bytes that swan_wan_text_reserve takes for a prompt of the longest kind. */
+static swan_status text_memory_bytes(const struct swan_session *s, size_t *bytes)
+{
+    swan_arena dry;
+    swan_arena_dry(&dry, "text");
+    swan_ctx ctx = s->ctx;
+    ctx.arena = &dry;
+    swan_wan_text text;
+    SWAN_TRY(swan_wan_text_reserve(&s->engine->dit, &ctx, SWAN_TEXT_TOKENS, &text));
+    *bytes = dry.peak;
+    return SWAN_OK;
+}
+
+/* Lays the state out in the context's arena: once dry, for its size, then for good. */
+static swan_status lay_out(struct swan_session *s, swan_arena *arena)
+{
+    const swan_engine *e = s->engine;
+    swan_ctx c = s->ctx;
+    c.arena = arena;
+    swan_state *st = &s->state;
+    *st = (swan_state){0};
+    int64_t rows = SWAN_TEXT_TOKENS, heads = e->umt5.config.heads, C = e->dit.config.in_channels;
+    int64_t latent[4] = {C, s->size.T, s->size.H, s->size.W};
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, &rows, "ids", &st->ids));
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){heads * (2 * rows - 1)}, "bias ids", &st->bias_ids));
+    SWAN_TRY(swan_ctx_tensor_2d(&c, rows, e->umt5.config.width, "context", &st->context));
+    size_t bytes;
+    SWAN_TRY(text_memory_bytes(s, &bytes));
+    for (int i = 0; i < (s->guided ? 2 : 1); i++)
+        SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 1, (int64_t[]){(int64_t)bytes}, "text", &st->text_memory[i]));
+    unsigned used = swan_sched_buffers(&s->sched);
+    for (int i = 0; i < SWAN_SCHED_BUFFERS; i++)
+        if (used >> i & 1) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "latent", &st->buffer[i]));
+    if (s->guided) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "unguided velocity", &st->unguided));
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "drawn noise", &st->draw));
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 3, (int64_t[]){s->size.height, s->size.width, 3}, "rgb", &st->rgb));
+
+    swan_wan_geometry *g = &s->geometry;
+    *g = (swan_wan_geometry){.grid = s->size.grid, .attention = {.kind = s->recipe.attention, .heads = e->dit.config.heads}};
+    int64_t L = swan_grid_tokens(g->grid), tiles = swan_grid_tiles(g->grid);
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 3, (int64_t[]){L, e->dit.config.head_dim / 2, 2}, "rope", &g->rope));
+    if (g->attention.kind == SWAN_ATTN_VSA) {
+        g->attention.topk = swan_grid_topk(tiles, s->recipe.sparsity);
+        SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, &L, "token order", &g->order));
+        SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){tiles + 1}, "tile starts", &g->attention.tile_start));
+    }
+    return SWAN_OK;
+}
+
+static void fill_geometry(struct swan_session *s)
+{
+    swan_wan_geometry *g = &s->geometry;
+    int32_t *order = g->order.data;
+    if (order) swan_grid_tile_order(g->grid, order, g->attention.tile_start.data);
+    swan_wan_rope(g->grid, s->engine->dit.config.head_dim, order, g->rope.data);
+}
+
+/* ---- the phases ---- */
+
+swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t n)
+{
+    const swan_engine *e = s->engine;
+    bool dry = s->ctx.mode == SWAN_DRY;
+    if (!dry) swan_umt5_bias_ids(&e->umt5.config, n, s->state.bias_ids.data);
+    swan_tensor ids = swan_tensor_1d(s->state.ids.data, SWAN_I32, n);
+    swan_tensor bias_ids = swan_tensor_1d(s->state.bias_ids.data, SWAN_I32, e->umt5.config.heads * (2 * n - 1));
+    swan_tensor real = swan_tensor_2d(s->state.context.data, s->state.context.dtype, n, e->umt5.config.width);
+    SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &ids, &bias_ids, &real));
+
+    swan_wan_text *text = &s->text[which];
+    swan_arena memory, *activations = s->ctx.arena;
+    if (dry) swan_arena_dry(&memory, "text");
+    else swan_arena_over(&memory, "text", s->state.text_memory[which].data, (size_t)s->state.text_memory[which].ne[0]);
+    s->ctx.arena = &memory;
+    swan_status status = swan_wan_text_reserve(&e->dit, &s->ctx, n, text);
+    s->ctx.arena = activations;
+    SWAN_TRY(status);
+    swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, text->rows, e->umt5.config.width);
+    if (!dry) {
+        swan_wan_text_bias(n, text->bias.data);
+        size_t row = swan_tensor_bytes(&context) / (size_t)text->rows;
+        if (text->collapsed) memset((uint8_t *)context.data + (size_t)n * row, 0, row);
+    }
+    return swan_wan_text_run(&e->dit, &s->ctx, &context, text);
+}
+
+swan_status swan_session_denoise_step(struct swan_session *s, int i)
+{
+    swan_tensor *velocity = &s->state.buffer[SWAN_SCHED_VELOCITY], *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
+    const swan_wan_dit *dit = &s->engine->dit;
+    double t = s->sched.timestep[i], g = s->recipe.guidance;
+    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &s->geometry, &s->text[SWAN_POSITIVE], t, sample, velocity));
+    if (!s->guided) return SWAN_OK;
+    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &s->geometry, &s->text[SWAN_NEGATIVE], t, sample, &s->state.unguided));
+    const swan_tensor *const both[] = {velocity, &s->state.unguided}; /* v_u + g (v_c - v_u) */
+    return swan_op_combine(&s->ctx, 2, (double[]){g, 1 - g}, both, s->ctx.parity_bf16, velocity);
+}
+
+swan_status swan_session_update(struct swan_session *s, int i)
+{
+    swan_sched_update update[SWAN_SCHED_MAX_UPDATES];
+    int count = swan_sched_step(&s->sched, i, update);
+    for (int k = 0; k < count; k++) {
+        const swan_tensor *source[SWAN_SCHED_MAX_TERMS];
+        double coefficient[SWAN_SCHED_MAX_TERMS];
+        for (int t = 0; t < update[k].terms; t++) {
+            source[t] = &s->state.buffer[update[k].term[t].source];
+            coefficient[t] = update[k].term[t].coefficient;
+        }
+        /* the reference keeps the samples of its distilled models in bf16 */
+        bool round = s->ctx.parity_bf16 && s->recipe.sampler == SWAN_SAMPLER_DMD;
+        SWAN_TRY(swan_op_combine(&s->ctx, update[k].terms, coefficient, source, round, &s->state.buffer[update[k].target]));
+    }
+    return SWAN_OK;
+}
+
+swan_status swan_session_decode(struct swan_session *s, const swan_taehv_sink *sink)
+{
+    return swan_taehv_decode(&s->engine->taehv, &s->ctx, &s->state.buffer[SWAN_SCHED_SAMPLE], sink);
+}
+
+/* ---- measuring ---- */
+
+static swan_status dry_frame(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame)
+{
+    (void)index;
+    struct swan_session *s = user;
+    return swan_op_rgb8(ctx, frame, &s->state.rgb);
+}
+
+static void end_phase(struct swan_session *s, const char *name, uint64_t weights, swan_plan_phase *out)
+{
+    if (s->activations.peak > out->activation_bytes) out->activation_bytes = s->activations.peak;
+    out->name = name;
+    out->weight_bytes = weights;
+    out->launches = s->ctx.counters.launches;
+    out->flops = s->ctx.counters.flops;
+    out->bytes = s->ctx.counters.bytes;
+    swan_arena_dry(&s->activations, "activations");
+    s->ctx.counters = (swan_counters){0};
+}
+
+static swan_status dry_text(struct swan_session *s, int64_t tokens)
+{
+    for (int which = 0; which < (s->guided ? 2 : 1); which++) SWAN_TRY(swan_session_encode_tokens(s, which, tokens));
+    return SWAN_OK;
+}
+
+static swan_status dry_denoise(struct swan_session *s)
+{
+    for (int i = 0; i < s->sched.steps; i++) {
+        SWAN_TRY(swan_session_denoise_step(s, i));
+        SWAN_TRY(swan_session_update(s, i));
+    }
+    return SWAN_OK;
+}
+
+/* Prompt lengths whose scratch may differ: kernels choose by size. Each one is run dry, so the peak covers them all. */
+static swan_status measure_other_lengths(struct swan_session *s, swan_plan *plan)
+{
+    swan_sched whole = s->sched;
+    s->sched.steps = 1;
+    swan_status status = SWAN_OK;
+    for (int64_t n = 1; n < SWAN_TEXT_TOKENS && !status; n++) {
+        swan_plan_phase ignored = {0};
+        status = dry_text(s, n);
+        ignored.activation_bytes = plan->phase[SWAN_PLAN_TEXT].activation_bytes;
+        end_phase(s, "text", 0, &ignored);
+        plan->phase[SWAN_PLAN_TEXT].activation_bytes = ignored.activation_bytes;
+        if (!status && (n & (n - 1)) == 0) { /* denoising sees the prompt only as keys: powers of two stand for all */
+            status = dry_denoise(s);
+            ignored.activation_bytes = plan->phase[SWAN_PLAN_DENOISE].activation_bytes;
+            end_phase(s, "denoise", 0, &ignored);
+            plan->phase[SWAN_PLAN_DENOISE].activation_bytes = ignored.activation_bytes;
+        }
+    }
+    s->sched = whole;
+    return status;
+}
+
+swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_plan *plan)
+{
+    const swan_engine *e = s->engine;
+    *plan = (swan_plan){.width = s->size.width, .height = s->size.height, .frames = s->size.frames, .fps = s->size.fps,
+                        .steps = s->sched.steps, .tokens = (int)swan_grid_tokens(s->size.grid)};
+    swan_arena state;
+    swan_arena_dry(&state, "state");
+    s->ctx = (swan_ctx){.mode = SWAN_DRY, .kernels = &e->kernels, .stream = &s->stream, .arena = &s->activations,
+                        .parity_bf16 = e->params->precision == SWAN_PRECISION_PARITY_BF16};
+    SWAN_TRY(lay_out(s, &state));
+    swan_arena_dry(&s->activations, "activations");
+    if (!tokens) SWAN_TRY(measure_other_lengths(s, plan));
+    SWAN_TRY(dry_text(s, tokens ? tokens : SWAN_TEXT_TOKENS));
+    end_phase(s, "text", e->text_part.mapped_bytes + e->text_part.copied_bytes, &plan->phase[SWAN_PLAN_TEXT]);
+    SWAN_TRY(dry_denoise(s));
+    end_phase(s, "denoise", e->dit_part.mapped_bytes + e->dit_part.copied_bytes, &plan->phase[SWAN_PLAN_DENOISE]);
+    plan->phase_count = 2;
+    if (e->taehv_path[0]) {
+        SWAN_TRY(swan_session_decode(s, &(swan_taehv_sink){dry_frame, s}));
+        end_phase(s, "decode", e->taehv_part.mapped_bytes + e->taehv_part.copied_bytes, &plan->phase[SWAN_PLAN_DECODE]);
+        plan->phase_count = 3;
+    }
+    uint64_t most = 0;
+    for (int i = 0; i < plan->phase_count; i++)
+        if (plan->phase[i].activation_bytes > most) most = plan->phase[i].activation_bytes;
+    plan->mapped_bytes = e->text_part.mapped_bytes + e->dit_part.mapped_bytes + e->taehv_part.mapped_bytes;
+    plan->arena_bytes = e->weights.size;
+    plan->session_bytes = state.peak + most;
+    plan->state_bytes = state.peak;
+    return SWAN_OK;
+}
+
+/* ---- open and close ---- */
+
+/* Everything but memory: recipe, schedule, sizes, threads. */
+static swan_status prepare(struct swan_session *s, swan_engine *engine, const swan_params *params)
+{
+    s->engine = engine;
+    s->recipe = engine->recipe;
+    SWAN_TRY(swan_params_copy(params, &s->params));
+    SWAN_TRY(swan_recipe_apply(params, engine->dit.config.gates, &s->recipe));
+    s->guided = s->recipe.guidance > 1;
+    swan_sched_config config = {.sampler = s->recipe.sampler, .grid = s->recipe.grid, .steps = s->recipe.steps, .shift = s->recipe.shift};
+    SWAN_TRY(swan_sched_init(&s->sched, &config));
+    SWAN_TRY(swan_session_sizes(&s->recipe, &s->callbacks, &s->size));
+    SWAN_TRY(swan_pool_open(params->threads, &s->pool));
+    atomic_init(&s->cancel, false);
+    s->stream = (swan_stream){.pool = s->pool, .cancel = &s->cancel};
+    return SWAN_OK;
+}
+
+static swan_status reserve(struct swan_session *s)
+{
+    swan_plan plan;
+    SWAN_TRY(swan_session_measure(s, 0, &plan));
+    for (int i = 0; i < plan.phase_count; i++) s->total_flops += s->phase_flops[i] = plan.phase[i].flops;
+    SWAN_TRY(swan_arena_reserve(&s->state_arena, "session state", plan.state_bytes));
+    SWAN_TRY(swan_arena_reserve(&s->activations, "activations", plan.session_bytes - plan.state_bytes));
+    SWAN_TRY(lay_out(s, &s->state_arena));
+    fill_geometry(s);
+    s->ctx.mode = SWAN_RUN;
+    return SWAN_OK;
+}
+
+swan_status swan_session_open(swan_engine *engine, const swan_params *params, const swan_callbacks *callbacks, swan_session **out)
+{
+    *out = NULL;
+    swan_session *s = calloc(1, sizeof *s);
+    if (!s) return SWAN_FAIL(SWAN_E_NOMEM, "session: out of memory");
+    if (callbacks) s->callbacks = *callbacks;
+    swan_status status = prepare(s, engine, params);
+    if (!status && !engine->taehv_path[0]) status = swan_engine_no_decoder(engine);
+    if (!status) status = reserve(s);
+    if (status) {
+        swan_session_close(s);
+        return status;
+    }
+    *out = s;
+    return SWAN_OK;
+}
+
+void swan_session_close(swan_session *s)
+{
+    if (!s) return;
+    swan_arena_free(&s->activations);
+    swan_arena_free(&s->state_arena);
+    swan_pool_close(s->pool);
+    swan_params_free(s->params);
+    free(s);
+}
+
+void swan_session_cancel(swan_session *s) { atomic_store(&s->cancel, true); }
+
+swan_status swan_engine_plan(const swan_engine *engine, const swan_params *params, swan_plan *plan)
+{
+    swan_session *s = calloc(1, sizeof *s);
+    if (!s) return SWAN_FAIL(SWAN_E_NOMEM, "plan: out of memory");
+    /* the engine is only read: a session holds it without const because generating reports through it */
+    swan_status status = prepare(s, (swan_engine *)(uintptr_t)engine, params);
+    if (!status) status = swan_session_measure(s, 0, plan);
+    if (!status) swan_usage_predict(s, plan);
+    swan_session_close(s);
+    return status;
+}

@@ -1,0 +1,74 @@
+/* A session: the memory and the schedule for one geometry; makes one video at a time.
+ *
+ * Invariants
+ * 1. Two arenas. `state` holds what lives from phase to phase (latents, prompt keys and values, geometry tables); `activations`
+ *    holds what a phase needs while it runs, and is empty between phases.
+ * 2. Both are sized by running the very code of the phases in DRY mode, for every possible prompt length, before anything is
+ *    reserved. After swan_session_open, generating allocates nothing from them beyond that.
+ * 3. Everything that depends on the geometry alone (schedule, token order, rotary table) is filled at open and constant after.
+ * 4. One thread at a time, swan_session_cancel excepted. */
+#ifndef SWAN_PIPE_SESSION_H
+#define SWAN_PIPE_SESSION_H
+
+#include "base/rng.h"
+#include "pipe/engine.h"
+#include "sched/sched.h"
+
+/* The prompt, and with guidance the negative prompt. */
+enum { SWAN_POSITIVE, SWAN_NEGATIVE, SWAN_PROMPTS };
+
+/* Phases of the plan. */
+enum { SWAN_PLAN_TEXT, SWAN_PLAN_DENOISE, SWAN_PLAN_DECODE, SWAN_PLAN_PHASES };
+
+/* The tensors of `state`. */
+typedef struct swan_state {
+    swan_tensor ids, bias_ids;               /* i32 [512], i32 [heads * 1023] */
+    swan_tensor context;                     /* [512, text_dim] */
+    swan_tensor text_memory[SWAN_PROMPTS];   /* what swan_wan_text_reserve takes for 512 rows */
+    swan_tensor buffer[SWAN_SCHED_BUFFERS];  /* f32 latents of the sampler; data NULL where unused */
+    swan_tensor unguided;                    /* f32 latent: velocity for the negative prompt; with guidance */
+    swan_tensor draw;                        /* f32 latent: noise in the generator's order (DMD draws frame-major) */
+    swan_tensor rgb;                         /* u8 [H, W, 3] */
+} swan_state;
+
+/* Sizes that follow from the settings. */
+typedef struct swan_geometry_sizes {
+    int width, height, frames, fps;
+    int64_t T, H, W; /* of the latent */
+    swan_grid grid;  /* of the tokens */
+} swan_geometry_sizes;
+
+struct swan_session {
+    swan_engine *engine;
+    swan_params *params;
+    swan_callbacks callbacks;
+    swan_recipe recipe; /* flags applied */
+    bool guided;
+    swan_sched sched;
+    swan_geometry_sizes size;
+    swan_pool *pool;
+    swan_stream stream;
+    atomic_bool cancel;
+    swan_arena state_arena, activations;
+    swan_state state;
+    swan_wan_geometry geometry;
+    swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
+    swan_ctx ctx;
+    swan_rng rng;
+    double phase_flops[SWAN_PLAN_PHASES]; /* from DRY: shares of the progress bar */
+    double total_flops;
+};
+
+/* Sizes from the recipe, checked and adjusted; what was adjusted goes to the log. */
+swan_status swan_session_sizes(const swan_recipe *recipe, const swan_callbacks *callbacks, swan_geometry_sizes *out);
+/* Runs the phases dry and fills plan; used by open (for the reservation) and by swan_engine_plan. tokens: of the prompt, 0: the
+ * most that any prompt needs. */
+swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_plan *plan);
+
+/* The phases, as generate.c calls them; in DRY mode they only count. */
+swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t tokens);
+swan_status swan_session_denoise_step(struct swan_session *s, int step);
+swan_status swan_session_update(struct swan_session *s, int step);
+swan_status swan_session_decode(struct swan_session *s, const swan_taehv_sink *sink);
+
+#endif
