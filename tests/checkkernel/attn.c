@@ -54,7 +54,8 @@ static double scores_of(const problem *p, int64_t i, int64_t at, score *scores, 
     return max;
 }
 
-/* An error of e in every score moves the output by at most e * sum of p |v - out|: that is part of the magnitude. */
+/* The magnitude: two sums are rounded, that of p v and that of p, and an error of e in every score moves the output by at most
+ * e * sum of p |v - out|. */
 static void query_row(check *c, const problem *p, int64_t i, int64_t h)
 {
     const shape *s = p->s;
@@ -68,16 +69,19 @@ static void query_row(check *c, const problem *p, int64_t i, int64_t h)
     double max = scores_of(p, i, at, scores, &twin_max), sum = 0;
     for (int64_t j = 0; j < p->n; j++) {
         sum += scores[j].p = exp(scores[j].s - max);
-        twin_sum += scores[j].twin_p = expf(scores[j].twin - twin_max);
+        scores[j].twin_p = expf(scores[j].twin - twin_max);
     }
+    /* The other way round than p v: with equal v the errors of both sums would cancel, which they do in no other order. */
+    for (int64_t j = p->n - 1; j >= 0; j--) twin_sum += scores[j].twin_p;
     for (int64_t d = 0; d < s->head_dim; d++) {
-        double out = 0, size = 0;
+        double out = 0, size;
         float twin = 0;
         for (int64_t j = 0; j < p->n; j++) {
             float v = p->v->f[p->keys[j] * C + at + d];
             out += scores[j].p / sum * v;
             twin += scores[j].twin_p * v;
         }
+        size = fabs(out);
         for (int64_t j = 0; j < p->n; j++) {
             float v = p->v->f[p->keys[j] * C + at + d];
             size += scores[j].p / sum * (fabsf(v) + fabs(v - out) * scores[j].size);

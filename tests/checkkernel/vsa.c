@@ -110,18 +110,17 @@ static void coarse_expect(check *c, const coarse_shape *s, const check_buf *v, c
         max = fmax(max, w->s[j]);
         twin_max = fmaxf(twin_max, w->twin[j]);
     }
-    for (int64_t j = 0; j < s->tiles; j++) {
-        sum += exp(w->s[j] - max);
-        twin_sum += expf(w->twin[j] - twin_max);
-    }
+    for (int64_t j = 0; j < s->tiles; j++) sum += exp(w->s[j] - max);
+    for (int64_t j = s->tiles - 1; j >= 0; j--) twin_sum += expf(w->twin[j] - twin_max); /* this way round as in attn.c */
     for (int64_t d = 0; d < s->head_dim; d++) {
         int64_t col = h * s->head_dim + d;
-        double want = 0, size = 0;
+        double want = 0, size;
         float twin = 0;
         for (int64_t j = 0; j < s->tiles; j++) {
             want += exp(w->s[j] - max) / sum * v->f[j * D + col];
             twin += expf(w->twin[j] - twin_max) * v->f[j * D + col];
         }
+        size = fabs(want); /* magnitude as in attn.c */
         for (int64_t j = 0; j < s->tiles; j++) {
             float a = v->f[j * D + col];
             size += exp(w->s[j] - max) / sum * (fabsf(a) + fabs(a - want) * w->size[j]);
