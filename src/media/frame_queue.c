@@ -1,0 +1,153 @@
+/* Invariants, all under `lock`: 1. Frames first .. first + count - 1 (modulo capacity) are queued; frame `first` may
+ * be in the consumer's hands. It counts until
+ *    the consumer returns, so the producer's place, first + count, is never one that is read.
+ * 2. `status` goes from SWAN_OK to one failure and never changes again; `message` belongs to it.
+ * 3. The consumer thread ends when status is a failure, or when `closing` is set and count is 0. */
+#include "media/frame_queue.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_CAPACITY = 1024 };
+
+struct swan_frame_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* one producer and one consumer: whoever waits, waits for the other */
+    pthread_t thread;
+    swan_frame_consumer *consumer;
+    void *user;
+    uint8_t *frames;
+    size_t stride; /* bytes from one frame to the next */
+    int capacity, first, count;
+    bool closing;
+    swan_status status;
+    char message[1024];
+};
+
+static void fail(swan_frame_queue *q, swan_status status, const char *message)
+{
+    if (q->status != SWAN_OK) return;
+    q->status = status;
+    snprintf(q->message, sizeof q->message, "%s", message);
+}
+
+static void *consume(void *arg)
+{
+    swan_frame_queue *q = arg;
+    int64_t index = 0;
+    pthread_mutex_lock(&q->lock);
+    for (;;) {
+        while (q->status == SWAN_OK && !q->count && !q->closing) pthread_cond_wait(&q->changed, &q->lock);
+        if (q->status != SWAN_OK || !q->count) break;
+        const void *frame = q->frames + (size_t)q->first * q->stride;
+        pthread_mutex_unlock(&q->lock);
+        swan_status status = q->consumer(q->user, index++, frame);
+        pthread_mutex_lock(&q->lock);
+        if (status != SWAN_OK) fail(q, status, swan_last_error());
+        q->first = (q->first + 1) % q->capacity;
+        q->count--;
+        pthread_cond_broadcast(&q->changed);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+/* The thread gets no signals: those are for the program's own threads. */
+static int start(swan_frame_queue *q)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&q->thread, NULL, consume, q);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+swan_status swan_frame_queue_open(size_t frame_bytes, int capacity, swan_frame_consumer *consumer, void *user,
+                                  swan_frame_queue **out)
+{
+    *out = NULL;
+    if (capacity < 1 || capacity > MAX_CAPACITY || !frame_bytes || frame_bytes > SIZE_MAX / MAX_CAPACITY - 64)
+        return SWAN_BUG("frame queue of %d frames of %zu bytes", capacity, frame_bytes);
+    size_t stride = (frame_bytes + 63) / 64 * 64;
+    swan_frame_queue *q = calloc(1, sizeof *q);
+    if (q) q->frames = aligned_alloc(64, stride * (size_t)capacity);
+    if (!q || !q->frames) {
+        free(q);
+        return SWAN_FAIL(SWAN_E_NOMEM, "out of memory for %d frames of %zu bytes before the encoder", capacity,
+                         frame_bytes);
+    }
+    q->consumer = consumer;
+    q->user = user;
+    q->stride = stride;
+    q->capacity = capacity;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->changed, NULL);
+    int error = start(q);
+    if (error) {
+        pthread_cond_destroy(&q->changed);
+        pthread_mutex_destroy(&q->lock);
+        free(q->frames);
+        free(q);
+        return SWAN_FAIL(SWAN_E_NOMEM, "no thread for the encoder: %s", strerror(error));
+    }
+    *out = q;
+    return SWAN_OK;
+}
+
+/* q's failure on the calling thread. With the lock held. */
+static swan_status report(const swan_frame_queue *q)
+{
+    return q->status == SWAN_OK ? SWAN_OK : SWAN_FAIL(q->status, "%s", q->message);
+}
+
+swan_status swan_frame_queue_slot(swan_frame_queue *q, void **frame)
+{
+    pthread_mutex_lock(&q->lock);
+    while (q->status == SWAN_OK && q->count == q->capacity) pthread_cond_wait(&q->changed, &q->lock);
+    swan_status status = report(q);
+    if (status == SWAN_OK) *frame = q->frames + (size_t)((q->first + q->count) % q->capacity) * q->stride;
+    pthread_mutex_unlock(&q->lock);
+    return status;
+}
+
+swan_status swan_frame_queue_push(swan_frame_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    swan_status status = report(q);
+    if (status == SWAN_OK && q->count == q->capacity) {
+        status = SWAN_BUG("frame pushed into a full queue, without a slot");
+    } else if (status == SWAN_OK) {
+        q->count++;
+        pthread_cond_broadcast(&q->changed);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return status;
+}
+
+void swan_frame_queue_cancel(swan_frame_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    fail(q, SWAN_E_CANCELLED, "cancelled");
+    pthread_cond_broadcast(&q->changed);
+    pthread_mutex_unlock(&q->lock);
+}
+
+swan_status swan_frame_queue_close(swan_frame_queue *q)
+{
+    if (!q) return SWAN_OK;
+    pthread_mutex_lock(&q->lock);
+    q->closing = true;
+    pthread_cond_broadcast(&q->changed);
+    pthread_mutex_unlock(&q->lock);
+    pthread_join(q->thread, NULL);
+    swan_status status = report(q);
+    pthread_cond_destroy(&q->changed);
+    pthread_mutex_destroy(&q->lock);
+    free(q->frames);
+    free(q);
+    return status;
+}
