@@ -40,6 +40,7 @@ int cmd_plan(const cli_command *command, int argc, char **argv)
     const cli_flag flags[] = {{"--json", NULL, "print JSON", &json, NULL}, {NULL, NULL, NULL, NULL, NULL}};
     cli_args args;
     swan_status status = cli_parse(command, flags, argc, argv, &args);
+    if (!status && args.positional_count) status = swan_params_set(args.params, "prompt", args.positional[0]);
     if (status || args.help) {
         int code = status ? cli_usage(command, status) : CLI_OK;
         cli_args_free(&args);

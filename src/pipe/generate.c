@@ -1,6 +1,5 @@
 /* The story of one video: prompt -> ids -> context -> noise -> velocity, step by step -> frames -> mp4.
  * Each phase is a few lines here; what it does stands where the calls lead. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "pipe/dump.h"
@@ -8,23 +7,13 @@
 #include "pipe/progress.h"
 #include "pipe/session.h"
 #include "pipe/usage.h"
-#include "tok/clean.h"
 
 /* ---- text ---- */
-
-static swan_status tokenize(swan_session *s, const char *prompt, int *count)
-{
-    char *clean;
-    SWAN_TRY(swan_prompt_clean(prompt, strlen(prompt), &clean));
-    swan_status status = swan_tokenizer_encode(s->engine->tokenizer, clean, s->state.ids.data, SWAN_TEXT_TOKENS, count);
-    free(clean);
-    return status;
-}
 
 static swan_status encode_prompt(swan_session *s, int which, const char *prompt, const swan_dump *dump)
 {
     int count = 0;
-    SWAN_TRY(tokenize(s, prompt, &count));
+    SWAN_TRY(swan_session_tokenize(s->engine, prompt, s->state.ids.data, &count));
     SWAN_TRY(swan_session_encode_tokens(s, which, count));
     return which == SWAN_POSITIVE ? swan_dump_text(dump, s, count) : SWAN_OK;
 }

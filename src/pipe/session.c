@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pipe/usage.h"
+#include "tok/clean.h"
 
 /* ---- sizes ---- */
 
@@ -34,15 +35,15 @@ swan_status swan_session_sizes(const swan_recipe *r, const swan_callbacks *callb
 
 /* ---- state: the tensors that live through the phases ---- */
 
-/* Bytes that swan_wan_text_reserve takes for a prompt of the longest kind. */
-static swan_status text_memory_bytes(const struct swan_session *s, size_t *bytes)
+/* Bytes that swan_wan_text_reserve takes for a prompt of n tokens; SWAN_TEXT_TOKENS is the most. */
+static swan_status text_memory_bytes(const struct swan_session *s, int64_t n, size_t *bytes)
 {
     swan_arena dry;
     swan_arena_dry(&dry, "text");
     swan_ctx ctx = s->ctx;
     ctx.arena = &dry;
     swan_wan_text text;
-    SWAN_TRY(swan_wan_text_reserve(&s->engine->dit, &ctx, SWAN_TEXT_TOKENS, &text));
+    SWAN_TRY(swan_wan_text_reserve(&s->engine->dit, &ctx, n, &text));
     *bytes = dry.peak;
     return SWAN_OK;
 }
@@ -61,7 +62,7 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){heads * (2 * rows - 1)}, "bias ids", &st->bias_ids));
     SWAN_TRY(swan_ctx_tensor_2d(&c, rows, e->umt5.config.width, "context", &st->context));
     size_t bytes;
-    SWAN_TRY(text_memory_bytes(s, &bytes));
+    SWAN_TRY(text_memory_bytes(s, SWAN_TEXT_TOKENS, &bytes));
     for (int i = 0; i < (s->guided ? 2 : 1); i++)
         SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 1, (int64_t[]){(int64_t)bytes}, "text", &st->text_memory[i]));
     unsigned used = swan_sched_buffers(&s->sched);
@@ -92,6 +93,15 @@ static void fill_geometry(struct swan_session *s)
 }
 
 /* ---- the phases ---- */
+
+swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count)
+{
+    char *clean;
+    SWAN_TRY(swan_prompt_clean(prompt, strlen(prompt), &clean));
+    swan_status status = swan_tokenizer_encode(engine->tokenizer, clean, ids, SWAN_TEXT_TOKENS, count);
+    free(clean);
+    return status;
+}
 
 swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t n)
 {
@@ -307,14 +317,40 @@ void swan_session_close(swan_session *s)
 
 void swan_session_cancel(swan_session *s) { atomic_store(&s->cancel, true); }
 
+/* The phases for a prompt of n tokens, and the memory that such a prompt leaves untouched of what is reserved for any. */
+static swan_status measure_prompt(struct swan_session *s, int64_t n, swan_plan *plan, uint64_t *untouched)
+{
+    swan_plan at_n;
+    size_t most, used;
+    SWAN_TRY(swan_session_measure(s, n, &at_n));
+    SWAN_TRY(text_memory_bytes(s, SWAN_TEXT_TOKENS, &most));
+    SWAN_TRY(text_memory_bytes(s, n, &used));
+    *untouched = plan->session_bytes - at_n.session_bytes + (s->guided ? 2 : 1) * (most - used);
+    memcpy(plan->phase, at_n.phase, sizeof plan->phase);
+    return SWAN_OK;
+}
+
+static swan_status make_plan(struct swan_session *s, swan_plan *plan)
+{
+    uint64_t untouched = 0;
+    SWAN_TRY(swan_session_measure(s, 0, plan));
+    if (s->params->prompt) {
+        int32_t ids[SWAN_TEXT_TOKENS];
+        int n = 0;
+        SWAN_TRY(swan_session_tokenize(s->engine, s->params->prompt, ids, &n));
+        SWAN_TRY(measure_prompt(s, n, plan, &untouched));
+    }
+    swan_usage_predict(s, untouched, plan);
+    return SWAN_OK;
+}
+
 swan_status swan_engine_plan(const swan_engine *engine, const swan_params *params, swan_plan *plan)
 {
     swan_session *s = calloc(1, sizeof *s);
     if (!s) return SWAN_FAIL(SWAN_E_NOMEM, "plan: out of memory");
     /* the engine is only read: a session holds it without const because generating reports through it */
     swan_status status = prepare(s, (swan_engine *)(uintptr_t)engine, params);
-    if (!status) status = swan_session_measure(s, 0, plan);
-    if (!status) swan_usage_predict(s, plan);
+    if (!status) status = make_plan(s, plan);
     swan_session_close(s);
     return status;
 }

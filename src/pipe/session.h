@@ -65,6 +65,8 @@ swan_status swan_session_sizes(const swan_recipe *recipe, const swan_callbacks *
  * most that any prompt needs. */
 swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_plan *plan);
 
+/* Cleans the prompt and turns it into ids i32 [512], count of them. */
+swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count);
 /* The phases, as generate.c calls them; in DRY mode they only count. */
 swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t tokens);
 swan_status swan_session_denoise_step(struct swan_session *s, int step);

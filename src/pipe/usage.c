@@ -27,12 +27,12 @@ void swan_usage_fill(const struct swan_session *s, swan_report *report)
 /* The H.264 encoder keeps about this many frames (lookahead, references, reordering) and the queue its own. */
 #define ENCODER_FRAMES 60
 
-void swan_usage_predict(const struct swan_session *s, swan_plan *plan)
+void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_plan *plan)
 {
     const swan_umt5_config *text = &s->engine->umt5.config;
     /* of the embedding table only the prompt's rows are read */
     uint64_t table = (uint64_t)text->vocab * (uint64_t)text->width * swan_dtype_bytes(s->engine->umt5.embedding.dtype);
     if (table > plan->mapped_bytes) table = 0;
     uint64_t frame = (uint64_t)s->size.width * (uint64_t)s->size.height * 3 / 2;
-    plan->peak_bytes = swan_usage_resident() + plan->mapped_bytes - table + plan->session_bytes + frame * ENCODER_FRAMES;
+    plan->peak_bytes = swan_usage_resident() + plan->mapped_bytes - table + plan->session_bytes - untouched + frame * ENCODER_FRAMES;
 }
