@@ -7,7 +7,8 @@
 
 static void rows_one(check *c, int64_t n, int64_t D, int64_t rows, swan_dtype dtype, check_fill fill)
 {
-    if (!check_begin(c, "n=%ld D=%ld rows=%ld table %s %s", (long)n, (long)D, (long)rows, swan_dtype_name(dtype), check_fill_name(fill)))
+    if (!check_begin(c, "n=%ld D=%ld rows=%ld table %s %s", (long)n, (long)D, (long)rows, swan_dtype_name(dtype),
+                     check_fill_name(fill)))
         return;
     check_buf *table = check_input(c, dtype, rows, D, 0, fill, 1);
     check_buf *ids = check_new(c, CHECK_IN, SWAN_I32, 1, n, 0), *y = check_new(c, CHECK_OUT, c->row->format, n, D, 0);
@@ -94,8 +95,8 @@ static void patches_expect(check *c, const grid *g, const check_buf *order, cons
         int64_t t = token / (h * w), i = token % (h * w) / w, j = token % w;
         for (int64_t n = 0; n < g->C * 4; n++) {
             if (!check_wants(c, l * g->C * 4 + n, L * g->C * 4, 200000)) continue;
-            int64_t channel = inverse ? n % g->C : n / 4, py = inverse ? n / g->C / 2 : n / 2 % 2, px = inverse ? n / g->C % 2 : n % 2;
-            int64_t row = (channel * g->T + t) * g->H + 2 * i + py, col = 2 * j + px;
+            int64_t channel = inverse ? n % g->C : n / 4, corner = inverse ? n / g->C : n % 4;
+            int64_t row = (channel * g->T + t) * g->H + 2 * i + corner / 2, col = 2 * j + corner % 2;
             if (inverse) {
                 check_within(c, to, row, col, from->f[l * g->C * 4 + n], 0);
             } else {

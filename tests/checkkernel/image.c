@@ -5,10 +5,11 @@
 
 static void latent_one(check *c, const int64_t d[4], int64_t t, check_fill fill)
 {
-    if (!check_begin(c, "C=%ld T=%ld H=%ld W=%ld t=%ld %s", (long)d[0], (long)d[1], (long)d[2], (long)d[3], (long)t, check_fill_name(fill)))
-        return;
     int64_t C = d[0], T = d[1], H = d[2], W = d[3];
-    check_buf *latent = check_input(c, SWAN_F32, C * T, H * W, 0, fill, 1), *y = check_new(c, CHECK_OUT, c->row->format, H * W, C, 0);
+    if (!check_begin(c, "C=%ld T=%ld H=%ld W=%ld t=%ld %s", (long)C, (long)T, (long)H, (long)W, (long)t, check_fill_name(fill)))
+        return;
+    check_buf *latent = check_input(c, SWAN_F32, C * T, H * W, 0, fill, 1);
+    check_buf *y = check_new(c, CHECK_OUT, c->row->format, H * W, C, 0);
     for (int64_t ch = 0; ch < C; ch++) {
         for (int64_t p = 0; p < H * W; p++) {
             if (!check_wants(c, ch * H * W + p, C * H * W, 200000)) continue;
@@ -45,8 +46,8 @@ static double byte_of(float x)
 
 static float rgb_value(check *c, int64_t i)
 {
-    static const float special[] = {0, 1, -0.0f, NAN, INFINITY, -INFINITY, -1, 2, 1e-40f, -1e-40f, 1e30f, -1e30f, 0.5f, 0x1.fffffep-1f,
-                                    0x1.000002p0f, 1e-9f};
+    static const float special[] = {0,       1,        -0.0f, NAN,    INFINITY, -INFINITY,       -1,            2,
+                                    1e-40f, -1e-40f, 1e30f, -1e30f, 0.5f,     0x1.fffffep-1f, 0x1.000002p0f, 1e-9f};
     switch (i % 4) {
     case 0: return special[i / 4 % 16];
     case 1: return (float)check_between(c, 0, 255) / 255.0f; /* comes back as it was */
@@ -70,8 +71,10 @@ static void rgb_one(check *c, int64_t n, check_fill fill)
 void check_image_to_rgb8(check *c)
 {
     static const int64_t extra[] = {1000, 4095, 4096, 4097, 30000};
-    for (int i = 0; !c->bench && i < CHECK_SIZES + 5; i++) rgb_one(c, i < CHECK_SIZES ? check_sizes[i] : extra[i - CHECK_SIZES], CHECK_RANDOM);
+    for (int i = 0; !c->bench && i < CHECK_SIZES + 5; i++)
+        rgb_one(c, i < CHECK_SIZES ? check_sizes[i] : extra[i - CHECK_SIZES], CHECK_RANDOM);
     for (int fill = 0; !c->bench && fill < CHECK_FILLS; fill++) rgb_one(c, 99, (check_fill)fill);
     const check_line *line;
-    for (int at = 0; (line = check_next_line(c, "image", &at));) rgb_one(c, 3 * check_get(line, "H", 1) * check_get(line, "W", 1), CHECK_RANDOM);
+    for (int at = 0; (line = check_next_line(c, "image", &at));)
+        rgb_one(c, 3 * check_get(line, "H", 1) * check_get(line, "W", 1), CHECK_RANDOM);
 }

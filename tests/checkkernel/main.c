@@ -190,7 +190,8 @@ static void run_family(const options *o, const char *family, progress *p)
         char name[128];
         row_name(swan_kernel_row_at((size_t)p->row), name, sizeof name);
         if (WIFSIGNALED(status))
-            printf("FAIL %s [%s] crashed: %s (seed %llu)\n", name, p->name, strsignal(WTERMSIG(status)), (unsigned long long)o->seed);
+            printf("FAIL %s [%s] crashed: %s (seed %llu)\n", name, p->name, strsignal(WTERMSIG(status)),
+                   (unsigned long long)o->seed);
         else
             printf("FAIL %s [%s] ended its process with %d (seed %llu)\n", name, p->name, WEXITSTATUS(status),
                    (unsigned long long)o->seed);
@@ -239,7 +240,8 @@ static void list_rows(const options *o)
         char name[128];
         const char *reason = skip_reason(r);
         row_name(r, name, sizeof name);
-        if (wanted(o, r)) printf("%-40s %s%s\n", name, reason ? "skipped: " : check_test_of(r->id) ? "" : "no test", reason ? reason : "");
+        const char *state = reason ? "skipped: " : check_test_of(r->id) ? "" : "no test";
+        if (wanted(o, r)) printf("%-40s %s%s\n", name, state, reason ? reason : "");
     }
 }
 

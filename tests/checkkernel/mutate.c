@@ -130,7 +130,8 @@ BEFORE(dense_key_bias, attn_dense, b.key_bias = NULL;)
 BEFORE(dense_rel_bias, attn_dense, if (b.rel_bias) b.rel_bias++;)
 BEFORE(dense_ldv, attn_dense, b.ldv = b.ldk;)
 AFTER(dense_last_row, attn_dense,
-      for (int64_t d = 0; b.Lq > 1 && d < b.head_dim; d++)((float *)b.out)[(b.Lq - 1) * b.ldo + d] = ((float *)b.out)[(b.Lq - 2) * b.ldo + d];)
+      for (int64_t d = 0; b.Lq > 1 && d < b.head_dim; d++)((float *)b.out)[(b.Lq - 1) * b.ldo + d] =
+          ((float *)b.out)[(b.Lq - 2) * b.ldo + d];)
 static size_t huge_workspace(const swan_attn_dense_args *a, const swan_stream *stream)
 {
     (void)stream;

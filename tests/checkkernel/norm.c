@@ -126,7 +126,8 @@ static void rms_row(check *c, const shape *s, check_buf *const b[4], int64_t l)
 static void rms_one(check *c, const shape *s)
 {
     if (!check_begin(c, "L=%ld D=%ld head_dim=%ld%s eps=%g pad=%ld%s %s", (long)s->L, (long)s->D, (long)s->head_dim,
-                     s->rope ? " rope" : "", (double)s->eps, (long)s->pad, s->in_place ? " in place" : "", check_fill_name(s->fill)))
+                     s->rope ? " rope" : "", (double)s->eps, (long)s->pad, s->in_place ? " in place" : "",
+                     check_fill_name(s->fill)))
         return;
     check_buf *x, *y, *rope = NULL, *weight;
     open_xy(c, s, 1.7, &x, &y);
