@@ -7,6 +7,7 @@
 #ifndef SWAN_KERNEL_CPU_SIMD_GEMM_H
 #define SWAN_KERNEL_CPU_SIMD_GEMM_H
 
+#include "base/half.h"
 #include "kernel/cpu/simd.h"
 #include "tensor/tensor.h"
 
@@ -119,7 +120,7 @@ SWAN_INLINE __m256 gemm_load8(const void *w, swan_dtype dtype, int64_t at)
 SWAN_INLINE float gemm_load1(const void *w, swan_dtype dtype, int64_t at)
 {
     switch (dtype) {
-    case SWAN_BF16: return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(((const uint16_t *)w)[at] << 16)));
+    case SWAN_BF16: return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)((uint32_t)((const uint16_t *)w)[at] << 16))));
     case SWAN_F16: return _cvtsh_ss(((const uint16_t *)w)[at]);
     default: return ((const float *)w)[at];
     }
