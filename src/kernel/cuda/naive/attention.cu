@@ -1,0 +1,147 @@
+/* Attention, naive: out = softmax(scale * q k^T + biases) v, dense or over selected tiles. Any L, head_dim <= 128.
+ *
+ * Numerics: bf16 in and out, everything between in fp32 (online softmax over blocks of 32 keys, P not rounded).
+ * Plan: a block owns 16 query rows of one head, two to a warp; blocks of 32 keys and values are staged in shared memory as fp32;
+ * a lane computes the score of one key, then owns four consecutive channels of the output.
+ * Roofline: the fp32 pipe; 4 * L^2 * C FLOP at L = 32,760 is 6.6 TFLOP, at best 0.1 s a layer. A reference, and the fallback
+ * for shapes and devices that no faster row takes. */
+#include "kernel/cuda/common/reduce.cuh"
+#include "kernel/cuda/launch.h"
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+namespace {
+
+enum { ROWS = 16, KEYS = 32, DMAX = 128 };
+
+struct params {
+    const __nv_bfloat16 *q, *k, *v;
+    __nv_bfloat16 *out;
+    const float *key_bias, *rel_bias;
+    const int32_t *start, *index; /* NULL: dense */
+    int64_t ldq, ldk, ldv, ldo;
+    int Lq, Lk, D, tiles, topk;
+    float scale;
+};
+
+struct stage {
+    float q[ROWS][DMAX];
+    float k[KEYS][DMAX + 4]; /* +4: lanes read rows at 16 B a step without conflicts */
+    float v[KEYS][DMAX];
+};
+
+struct row_state {
+    float m, l, o[4];
+};
+
+__device__ void load_rows(float *dst, int pitch, const __nv_bfloat16 *src, int64_t ld, int rows, int count, int D)
+{
+    for (int i = (int)threadIdx.x; i < rows * DMAX; i += (int)blockDim.x) {
+        const int r = i / DMAX, d = i % DMAX;
+        dst[r * pitch + d] = r < count && d < D ? __bfloat162float(src[r * ld + d]) : 0.0f;
+    }
+}
+
+/* Scores of this lane's key for row r, then the online softmax step and the update of the row's output. */
+__device__ void attend_block(const params &p, stage &s, row_state &st, int r, int q_at, int k_at, int count, int head)
+{
+    const int lane = (int)threadIdx.x & 31;
+    float score = 0.0f;
+    for (int d = 0; d < p.D; d++)
+        score = fmaf(s.q[r][d], s.k[lane][d], score);
+    score *= p.scale;
+    if (lane < count && p.key_bias)
+        score += p.key_bias[k_at + lane];
+    if (lane < count && p.rel_bias)
+        score += p.rel_bias[(int64_t)head * (p.Lq + p.Lk - 1) + k_at + lane - q_at + p.Lq - 1];
+    if (lane >= count)
+        score = -INFINITY;
+    const float m = fmaxf(st.m, swan_warp_max(score));
+    const float base = m == -INFINITY ? 0.0f : m; /* a row whose keys are all masked so far */
+    const float e = expf(score - base), corr = expf(st.m - base);
+    st.l = st.l * corr + swan_warp_sum(e);
+    st.m = m;
+    for (int c = 0; c < 4; c++)
+        st.o[c] *= corr;
+    for (int j = 0; j < count; j++) {
+        const float w = __shfl_sync(0xffffffffu, e, j);
+        for (int c = 0; c < 4; c++)
+            st.o[c] = fmaf(w, s.v[j][lane * 4 + c], st.o[c]);
+    }
+}
+
+/* grid (row chunks, heads); for the sparse form a chunk is (tile, quarter of its 64 rows). */
+__global__ void __launch_bounds__(256) attention_naive(const params p)
+{
+    __shared__ stage s;
+    const int head = (int)blockIdx.y, warp = (int)threadIdx.x >> 5, lane = (int)threadIdx.x & 31;
+    const int tile = (int)blockIdx.x / 4;
+    int row = (int)blockIdx.x * ROWS, end = p.Lq;
+    if (p.start) {
+        row = p.start[tile] + ((int)blockIdx.x & 3) * ROWS;
+        end = p.start[tile + 1];
+    }
+    if (row >= end)
+        return;
+    load_rows(&s.q[0][0], DMAX, p.q + row * p.ldq + (int64_t)head * p.D, p.ldq, ROWS, end - row, p.D);
+    row_state st[2] = {{-INFINITY, 0.0f, {0.0f, 0.0f, 0.0f, 0.0f}}, {-INFINITY, 0.0f, {0.0f, 0.0f, 0.0f, 0.0f}}};
+    const int ranges = p.start ? p.topk : 1;
+    for (int i = 0; i < ranges; i++) {
+        int k0 = 0, k1 = p.Lk;
+        if (p.start) {
+            const int t = p.index[((int64_t)head * p.tiles + tile) * p.topk + i];
+            k0 = p.start[t];
+            k1 = p.start[t + 1];
+        }
+        for (; k0 < k1; k0 += KEYS) {
+            const int count = k1 - k0 < KEYS ? k1 - k0 : KEYS;
+            __syncthreads();
+            load_rows(&s.k[0][0], DMAX + 4, p.k + k0 * p.ldk + (int64_t)head * p.D, p.ldk, KEYS, count, p.D);
+            load_rows(&s.v[0][0], DMAX, p.v + k0 * p.ldv + (int64_t)head * p.D, p.ldv, KEYS, count, p.D);
+            __syncthreads();
+            for (int r = 0; r < 2; r++)
+                attend_block(p, s, st[r], warp * 2 + r, row + warp * 2 + r, k0, count, head);
+        }
+    }
+    for (int r = 0; r < 2; r++) {
+        const int at = row + warp * 2 + r;
+        for (int c = 0; c < 4; c++) {
+            const int d = lane * 4 + c;
+            if (at < end && d < p.D)
+                p.out[at * p.ldo + (int64_t)head * p.D + d] = __float2bfloat16(st[r].o[c] / st[r].l);
+        }
+    }
+}
+
+} // namespace
+
+extern "C" int swan_cuda_attn_dense_naive(cudaStream_t stream, const swan_attn_dense_args *a)
+{
+    if (a->head_dim < 1 || a->head_dim > DMAX || a->Lq < 1 || a->Lk < 1 || a->heads < 1 || a->heads > 65535)
+        return cudaErrorInvalidValue;
+    params p = {};
+    p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
+    p.out = (__nv_bfloat16 *)a->out;
+    p.key_bias = a->key_bias, p.rel_bias = a->rel_bias;
+    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo;
+    p.Lq = (int)a->Lq, p.Lk = (int)a->Lk, p.D = (int)a->head_dim;
+    p.scale = a->scale;
+    attention_naive<<<dim3((p.Lq + ROWS - 1) / ROWS, (unsigned)a->heads), 256, 0, stream>>>(p);
+    return cudaGetLastError();
+}
+
+extern "C" int swan_cuda_attn_block_sparse_naive(cudaStream_t stream, const swan_attn_block_sparse_args *a)
+{
+    if (a->head_dim < 1 || a->head_dim > DMAX || a->tiles < 1 || a->topk < 1 || a->topk > a->tiles || a->heads < 1 || a->heads > 65535)
+        return cudaErrorInvalidValue;
+    params p = {};
+    p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
+    p.out = (__nv_bfloat16 *)a->out;
+    p.start = a->tile_start, p.index = a->index;
+    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo;
+    p.Lq = p.Lk = (int)a->L, p.D = (int)a->head_dim, p.tiles = (int)a->tiles, p.topk = (int)a->topk;
+    p.scale = a->scale;
+    attention_naive<<<dim3((unsigned)p.tiles * 4, (unsigned)a->heads), 256, 0, stream>>>(p);
+    return cudaGetLastError();
+}
