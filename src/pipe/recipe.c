@@ -87,7 +87,9 @@ static swan_status read_overrides(const swan_config *c, bool gates, swan_recipe 
     SWAN_TRY(read_int(c, "fps", 1, 240, &r->fps));
     r->sampler = (swan_sampler)sampler;
     r->grid = (swan_sched_grid)grid;
-    r->attention = gates ? (swan_attn_kind)kind : SWAN_ATTN_DENSE;
+    /* as with --attention: on a model with gates, dense means all tiles; without gates nothing is sparse */
+    if (!gates || kind == SWAN_ATTN_DENSE) r->sparsity = 0;
+    r->attention = gates ? SWAN_ATTN_VSA : SWAN_ATTN_DENSE;
     return SWAN_OK;
 }
 

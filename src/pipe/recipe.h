@@ -28,7 +28,7 @@ typedef struct swan_recipe_facts {
 
 /* The model's own recipe, without flags. Errors: a damaged swan.json. */
 swan_status swan_recipe_choose(const swan_recipe_facts *facts, swan_recipe *out);
-/* Flags on top; note receives, comma-separated, what they changed. SWAN_E_INVALID where a flag does not go with the model. */
+/* Flags on top; the rule then says that they changed something. SWAN_E_INVALID where a flag does not go with the model. */
 swan_status swan_recipe_apply(const swan_params *params, bool gates, swan_recipe *recipe);
 
 #endif
