@@ -67,32 +67,53 @@ static const cli_flag *find_flag(const cli_flag *flags, const typed_flag *t)
     return NULL;
 }
 
-/* Letters in which two names differ, place by place: enough to catch a slip of the finger. */
+/* Insertions, deletions and replacements of a letter between a[0 .. n) and b (Levenshtein). */
 static int distance(const char *a, size_t n, const char *b)
 {
-    size_t m = strlen(b), common = n < m ? n : m;
-    int d = (int)(n > m ? n - m : m - n);
-    for (size_t i = 0, j = 0; i < common && j < common; i++, j++) d += a[i] != b[j];
-    return d;
+    enum { LONGEST = 63 };
+    size_t m = strlen(b);
+    int row[LONGEST + 1];
+    if (n > LONGEST || m > LONGEST) return LONGEST;
+    for (size_t j = 0; j <= m; j++) row[j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= m; j++) {
+            int replace = diagonal + (a[i - 1] != b[j - 1]), gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            diagonal = row[j];
+            row[j] = replace < gap ? replace : gap;
+        }
+    }
+    return row[m];
+}
+
+void cli_nearest(const char *typed, size_t length, const char *name, cli_guess *guess)
+{
+    bool begins = length > 4 && !strncmp(name, typed, length);
+    int d = begins ? 0 : distance(typed, length, name);
+    if (d > 2 || (guess->name && d >= guess->distance)) return; /* two slips of the finger */
+    *guess = (cli_guess){name, d};
 }
 
 static swan_status unknown(const cli_command *c, const cli_flag *flags, const typed_flag *t)
 {
-    const char *best = NULL;
-    int least = 4;
+    cli_guess guess = {0};
     const swan_option *o;
     for (size_t i = 0; (o = swan_option_at(i)) != NULL; i++)
-        if ((o->groups & c->groups) && o->flag) {
-            bool begins = t->length > 4 && !strncmp(o->flag, t->name, t->length);
-            int d = begins ? 0 : distance(t->name, t->length, o->flag);
-            if (d < least) least = d, best = o->flag;
-        }
-    for (const cli_flag *f = flags; f && f->flag; f++) {
-        int d = distance(t->name, t->length, f->flag);
-        if (d < least) least = d, best = f->flag;
-    }
-    return SWAN_FAIL(SWAN_E_INVALID, "unknown option %.*s%s%s%s", (int)t->length, t->name, best ? "; did you mean " : "",
-                     best ? best : "", best ? "?" : "");
+        if ((o->groups & c->groups) && o->flag) cli_nearest(t->name, t->length, o->flag, &guess);
+    for (const cli_flag *f = flags; f && f->flag; f++) cli_nearest(t->name, t->length, f->flag, &guess);
+    return SWAN_FAIL(SWAN_E_INVALID, "unknown option %.*s%s%s%s", (int)t->length, t->name, guess.name ? "; did you mean " : "",
+                     guess.name ? guess.name : "", guess.name ? "?" : "");
+}
+
+/* The library's messages name the key; here people know the flag. */
+static swan_status set_option(swan_params *params, const swan_option *option, const char *value)
+{
+    swan_status status = swan_params_set(params, option->key, value);
+    size_t n = strlen(option->key);
+    const char *message = swan_last_error();
+    if (!status || strncmp(message, option->key, n) != 0 || strncmp(message + n, ": ", 2) != 0) return status;
+    return SWAN_FAIL(status, "%s%s", option->flag, message + n);
 }
 
 static swan_status parse_one(const cli_command *c, const cli_flag *flags, int argc, char **argv, int *at, cli_args *out)
@@ -111,7 +132,7 @@ static swan_status parse_one(const cli_command *c, const cli_flag *flags, int ar
             return SWAN_FAIL(SWAN_E_INVALID, "%s wants a value: %s", t.name, option ? option->value : flag->value);
         t.value = argv[++*at];
     }
-    if (option) return swan_params_set(out->params, option->key, takes ? t.value : "true");
+    if (option) return set_option(out->params, option, takes ? t.value : "true");
     if (flag->on) *flag->on = true;
     else *flag->text = t.value;
     return SWAN_OK;

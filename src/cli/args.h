@@ -37,6 +37,13 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_CANCELLED = 130 };
  * swan_last_error. --help prints the page and sets help. */
 swan_status cli_parse(const cli_command *command, const cli_flag *flags, int argc, char **argv, cli_args *out);
 void cli_args_free(cli_args *args);
+/* What somebody may have meant: name NULL: nothing is near. */
+typedef struct cli_guess {
+    const char *name;
+    int distance;
+} cli_guess;
+/* Takes name as the guess when it is nearer to typed[0 .. length) than the one before. */
+void cli_nearest(const char *typed, size_t length, const char *name, cli_guess *guess);
 /* Prints "swan: message" for a failure and returns the exit status. */
 int cli_fail(swan_status status);
 /* For wrong arguments: the message and where help is. */

@@ -43,7 +43,13 @@ int main(int argc, char **argv)
     }
     for (const cli_command *c = cli_commands; c->name; c++)
         if (!strcmp(c->name, name)) return c->run(c, argc - 2, argv + 2);
-    if (name[0]) fprintf(stderr, "swan: there is no command \"%s\"\n\n", name);
-    print_usage(stderr);
+    if (!name[0]) {
+        print_usage(stderr);
+        return CLI_USAGE;
+    }
+    cli_guess guess = {0};
+    for (const cli_command *c = cli_commands; c->name; c++) cli_nearest(name, strlen(name), c->name, &guess);
+    fprintf(stderr, "swan: there is no command \"%s\"%s%s%s\nsee: swan --help\n", name, guess.name ? "; did you mean " : "",
+            guess.name ? guess.name : "", guess.name ? "?" : "");
     return CLI_USAGE;
 }
