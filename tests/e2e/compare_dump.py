@@ -4,8 +4,8 @@
     tests/e2e/compare_dump.py build/release/swan [CASE ...]         run and compare, cases of tests/parity/data/pipeline
     tests/e2e/compare_dump.py --only DUMP_DIR FIXTURE_DIR [BOUND]   compare two folders of .npy files
 
-Every file of the fixture must be in the dump with its type and shape (context_negative and ids_negative, which the program does
-not write, aside); integers must be equal, arrays within the case's bound in relative L2. Standard library only.
+Every file of the fixture must be in the dump with its type and shape (context_negative and ids_negative, which the program
+does not write, aside); integers must be equal, arrays within the case's bound in relative L2. Standard library only.
 """
 
 import array
@@ -53,7 +53,10 @@ def distance(got, want):
 
 
 def compare(dump, fixture, bounds):
-    """Prints one line a file; the number of files that are not as they should be. bounds: by name without number, or "*"."""
+    """Prints one line a file; returns the number of files that are not as they should be.
+
+    bounds: by file name without number and ending, or "*".
+    """
     failures = 0
     names = sorted(p.name for p in fixture.glob("*.npy") if p.name not in NOT_DUMPED)
     if not names:
@@ -86,8 +89,10 @@ def run(swan, case):
     what = json.loads((CASES / case / "case.json").read_text())
     with tempfile.TemporaryDirectory(prefix="swan-compare-") as folder:
         dump = pathlib.Path(folder) / "dump"
-        command = [swan, "generate", what["prompt"], *what["args"], "--dump", str(dump), "-o", str(pathlib.Path(folder) / "out.mp4")]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        out = str(pathlib.Path(folder) / "out.mp4")
+        command = [swan, "generate", what["prompt"], *what["args"], "--dump", str(dump), "-o", out]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              errors="replace")
         print(f"{case}: swan generate {' '.join(what['args'])}")
         if done.returncode != 0:
             print(done.stdout)
@@ -98,7 +103,8 @@ def run(swan, case):
 
 def main(args):
     if args[:1] == ["--only"] and len(args) in (3, 4):
-        failures = compare(pathlib.Path(args[1]), pathlib.Path(args[2]), {"*": float(args[3]) if len(args) == 4 else BOUND})
+        bound = float(args[3]) if len(args) == 4 else BOUND
+        failures = compare(pathlib.Path(args[1]), pathlib.Path(args[2]), {"*": bound})
     elif args and not args[0].startswith("-"):
         swan = str(pathlib.Path(args[0]).resolve())
         cases = args[1:] or sorted(p.parent.name for p in CASES.glob("*/case.json"))

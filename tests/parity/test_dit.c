@@ -1,4 +1,5 @@
-/* Wan's transformer against diffusers' WanTransformer3DModel, dense and with VSA. Fixtures: tools/fixtures/dit.py and vsa.py. */
+/* Wan's transformer against diffusers' WanTransformer3DModel, dense and with VSA.
+ * Fixtures: tools/fixtures/dit.py and vsa.py. */
 #include <jansson.h>
 #include <unistd.h>
 
@@ -6,8 +7,9 @@
 #include "model/wan_dit.h"
 #include "parity.h"
 
-/* The reference in fp32 is up to 6.1e-6 from fp64 (dit.py and vsa.py print it; most of it is the fp32 angle of the timestep's
- * sinusoid, 757 radians to 24 bits). Ours may be as far off on the other side, and as much is left for orders of summation. */
+/* The reference in fp32 is up to 5.1e-6 from fp64 (dit.py and vsa.py print it; most of it is the fp32 angle of the
+ * timestep's sinusoid, 757 radians to 24 bits). Ours may be as far off on the other side, and as much is left for orders of
+ * summation. */
 #define BOUND 2e-5
 
 typedef struct dit {
@@ -146,7 +148,8 @@ static float *predict(const call *c, watch *w)
     geometry_open(&s, c);
     swan_trace trace = {.record = record, .user = w};
     float *velocity = malloc(swan_tensor_bytes(c->latent));
-    float *rows = calloc((size_t)(SWAN_TEXT_TOKENS * c->context->ne[1]), sizeof *rows); /* the rows behind the prompt's are zero */
+    /* the rows behind the prompt's are zero */
+    float *rows = calloc((size_t)(SWAN_TEXT_TOKENS * c->context->ne[1]), sizeof *rows);
     assert_true(velocity && rows);
     memcpy(rows, c->context->data, swan_tensor_bytes(c->context));
     assert_ok(pass(c, &r.ctx, &s, rows, velocity));
@@ -206,7 +209,8 @@ static void dense(void **state)
             snprintf(name, sizeof name, "dit/velocity_%d.npy", timesteps[i]);
             snprintf(what, sizeof what, "dense t = %d, %s", timesteps[i], fast ? "fast" : "portable");
             swan_tensor want = parity_load(name);
-            call c = {.model = &d, .latent = &latent, .context = &context, .timestep = timesteps[i], .features = fast ? ~0u : 0};
+            call c = {.model = &d, .latent = &latent, .context = &context, .timestep = timesteps[i],
+                      .features = fast ? ~0u : 0};
             watch w = {0};
             float *got = predict(&c, &w);
             if (timesteps[i] == 757) check_blocks(&c, &w, "dit");
@@ -226,7 +230,8 @@ static void zero_rows_collapse(void **state)
     (void)state;
     dit d;
     dit_open(&d, PARITY_DATA "wan-tiny/transformer", PARITY_DATA "wan-tiny/transformer");
-    swan_tensor latent = parity_load("dit/latent.npy"), context = parity_load("dit/context.npy"), want = parity_load("dit/velocity_757.npy");
+    swan_tensor latent = parity_load("dit/latent.npy"), context = parity_load("dit/context.npy");
+    swan_tensor want = parity_load("dit/velocity_757.npy");
     call c = {.model = &d, .latent = &latent, .context = &context, .timestep = 757, .features = ~0u};
     float *collapsed = predict(&c, NULL);
     c.plain_text = true;
@@ -249,7 +254,8 @@ static void check_picks(const call *c, const watch *w, const char *name)
     swan_tensor want = parity_load(name); /* i32 [layer, head, tile, k], ascending */
     geometry s;
     geometry_open(&s, c);
-    int64_t L = swan_grid_tokens(s.g.grid), D = c->model->model.config.dim, heads = s.g.attention.heads, k = s.g.attention.topk;
+    int64_t L = swan_grid_tokens(s.g.grid), D = c->model->model.config.dim;
+    int64_t heads = s.g.attention.heads, k = s.g.attention.topk;
     assert_int_equal(want.ne[3], k);
     for (int i = 0; i < 2; i++) {
         parity_run r;
@@ -257,7 +263,8 @@ static void check_picks(const call *c, const watch *w, const char *name)
         int32_t *picked = malloc((size_t)(heads * s.tiles * k) * sizeof *picked);
         assert_non_null(picked);
         for (int wet = 0; wet < 2; wet++) {
-            swan_tensor q = swan_tensor_2d(w->q[i], SWAN_F32, L, D), key = swan_tensor_2d(w->k[i], SWAN_F32, L, D), qc, kc, out;
+            swan_tensor q = swan_tensor_2d(w->q[i], SWAN_F32, L, D), qc, kc, out;
+            swan_tensor key = swan_tensor_2d(w->k[i], SWAN_F32, L, D);
             swan_tensor index = swan_tensor_3d(picked, SWAN_I32, heads, s.tiles, k);
             swan_attention how = {.heads = heads, .scale = 1.0f / sqrtf((float)(D / heads))};
             assert_ok(swan_ctx_tensor_2d(&r.ctx, s.tiles, D, "qc", &qc));
@@ -320,10 +327,13 @@ static void mistakes_are_seen(void **state)
     (void)state;
     dit d;
     dit_open(&d, PARITY_DATA "fastwan-tiny/transformer", PARITY_DATA "fastwan-tiny/transformer");
-    swan_tensor latent = parity_load("vsa/latent.npy"), context = parity_load("vsa/context.npy"), want = parity_load("vsa/velocity_80.npy");
-    call right = {.model = &d, .latent = &latent, .context = &context, .timestep = 757, .vsa = true, .sparsity = 0.8, .features = ~0u};
+    swan_tensor latent = parity_load("vsa/latent.npy"), context = parity_load("vsa/context.npy");
+    swan_tensor want = parity_load("vsa/velocity_80.npy");
+    call right = {.model = &d, .latent = &latent, .context = &context, .timestep = 757, .vsa = true, .sparsity = 0.8,
+                  .features = ~0u};
     for (int mistake = 0; mistake < 4; mistake++) {
-        static const char *const names[] = {"timestep 756.7567", "three tiles instead of two", "the prompt's last row lost", "q bias"};
+        static const char *const names[] = {"timestep 756.7567", "three tiles instead of two", "the prompt's last row lost",
+                                            "q bias"};
         call c = right;
         float *bias = d.model.block[1].self.q.bias.data, kept = bias[7];
         swan_tensor shorter = context;
@@ -389,7 +399,8 @@ static void three_spellings(void **state)
     float *velocity[3] = {0};
     for (int i = 0; i < 3; i++) {
         dit d;
-        if (i) rename_tensors(PARITY_DATA "fastwan-tiny/transformer/diffusion_pytorch_model.safetensors", path, (size_t)i - 1);
+        if (i) rename_tensors(PARITY_DATA "fastwan-tiny/transformer/diffusion_pytorch_model.safetensors", path,
+                              (size_t)i - 1);
         dit_open(&d, own, i ? path : own);
         swan_wan_config c;
         assert_ok(swan_wan_config_from_weights(d.ckpt, &c));

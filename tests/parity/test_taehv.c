@@ -1,5 +1,5 @@
-/* The TAEHV decoder against PyTorch. Fixtures: tools/fixtures/taehv.py. The file is F16, its first growth layer has unused rows
- * in front, and it holds tensors of an encoder, as published files do. */
+/* The TAEHV decoder against PyTorch. Fixtures: tools/fixtures/taehv.py. The file is F16, its first growth layer has unused
+ * rows in front, and it holds tensors of an encoder, as published files do. */
 #include "model/taehv.h"
 #include "parity.h"
 
