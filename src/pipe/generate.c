@@ -88,7 +88,8 @@ static swan_status run(swan_session *s, const char *prompt, swan_output *output,
     SWAN_TRY(swan_output_finish(output, &report->output_bytes));
     report->decode_s = swan_clock_lap(&clock);
     report->total_s = swan_clock_total(&clock);
-    return swan_clock_report(&clock, SWAN_PHASE_DONE, s->size.frames, s->size.frames);
+    (void)swan_clock_report(&clock, SWAN_PHASE_DONE, s->size.frames, s->size.frames); /* too late to stop: the video is there */
+    return SWAN_OK;
 }
 
 swan_status swan_session_generate(swan_session *s, const char *prompt, int64_t seed, swan_report *report)
@@ -103,9 +104,9 @@ swan_status swan_session_generate(swan_session *s, const char *prompt, int64_t s
     swan_arena_release(&s->activations, 0);
 
     swan_output output;
-    swan_dump dump;
-    SWAN_TRY(swan_dump_open(&dump, s));
+    swan_dump dump = {0};
     swan_status status = swan_output_open(&output, s, prompt, report->seed);
+    if (!status) status = swan_dump_open(&dump, s);
     if (!status) status = run(s, prompt, &output, &dump, report);
     if (status) swan_output_abort(&output);
     swan_dump_close(&dump);

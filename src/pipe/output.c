@@ -1,5 +1,6 @@
 #include "pipe/output.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,8 +70,11 @@ swan_status swan_output_finish(swan_output *o, uint64_t *bytes)
 void swan_output_abort(swan_output *o)
 {
     if (o->queue) {
+        char reason[1024]; /* why we are here: closing a cancelled queue says "cancelled" */
+        snprintf(reason, sizeof reason, "%s", swan_last_error());
         swan_frame_queue_cancel(o->queue);
-        (void)swan_frame_queue_close(o->queue); /* the reason is already in the message */
+        swan_status status = swan_frame_queue_close(o->queue);
+        (void)SWAN_FAIL(status, "%s", reason);
     }
     swan_mp4_abort(o->mp4);
     free(o->recipe);
