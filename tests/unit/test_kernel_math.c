@@ -1,6 +1,6 @@
-/* The elementary functions inside CPU rows, element by element in ulps of the exact result: gelu and silu as the epilogue of a
- * product with one weight of 1, silu and 3 tanh(x / 3) as maps, exp as the weight of a key. checkkernel's bounds are relative to
- * sums and would not see a wrong last bit in a tail. */
+/* The elementary functions inside CPU rows, element by element in ulps of the exact result: gelu and silu as the
+ * epilogue of a product with one weight of 1, silu and 3 tanh(x / 3) as maps, exp as the weight of a key.
+ * checkkernel's bounds are relative to sums and would not see a wrong last bit in a tail. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,10 +15,7 @@
 
 #define COUNT 400001
 
-static double gelu(double r)
-{
-    return r / (1 + exp(-1.5957691216057307 * (r + 0.044715 * r * r * r)));
-}
+static double gelu(double r) { return r / (1 + exp(-1.5957691216057307 * (r + 0.044715 * r * r * r))); }
 static double silu(double r) { return r / (1 + exp(-r)); }
 static double clamp(double r) { return 3 * tanh(r / 3); }
 
@@ -39,7 +36,8 @@ static void fill(float *x, float range)
     }
 }
 
-static void compare(const swan_kernel_row *row, const char *what, const float *x, const float *y, double (*f)(double), double bound)
+static void compare(const swan_kernel_row *row, const char *what, const float *x, const float *y, double (*f)(double),
+                    double bound)
 {
     double worst = 0;
     float at = 0;
@@ -57,11 +55,13 @@ static void compare(const swan_kernel_row *row, const char *what, const float *x
 /* The last bit of exp, one addition, one division, and what leads to them: 3 ulp is one rounding each. */
 #define BOUND 3.0
 
-static void check_linear(const swan_kernel_row *row, const swan_kernels *k, swan_stream *stream, const float *x, float *y)
+static void check_linear(const swan_kernel_row *row, const swan_kernels *k, swan_stream *stream, const float *x,
+                         float *y)
 {
     const float one = 1;
     for (int e = SWAN_EPI_GELU; e <= SWAN_EPI_SILU; e++) {
-        swan_linear_args a = {.x = x, .w = &one, .y = y, .M = COUNT, .N = 1, .K = 1, .ldx = 1, .ldy = 1, .epilogue = (swan_epilogue)e};
+        swan_linear_args a = {
+            .x = x, .w = &one, .y = y, .M = COUNT, .N = 1, .K = 1, .ldx = 1, .ldy = 1, .epilogue = (swan_epilogue)e};
         void *workspace = NULL;
         if (k->linear_f32.workspace) {
             size_t bytes = k->linear_f32.workspace(&a, stream);
@@ -111,7 +111,8 @@ static void each_variant(void **state)
     swan_pool_close(pool);
 }
 
-/* A key whose score is s beside one whose score is 0: out = 1 / (1 + e^s) with values 0 and 1, in one head of one channel. */
+/* A key whose score is s beside one whose score is 0: out = 1 / (1 + e^s) with values 0 and 1, in one head of one
+ * channel. */
 static void weights_of_attention(void **state)
 {
     (void)state;
@@ -123,8 +124,19 @@ static void weights_of_attention(void **state)
     const float keys[2] = {1, 0}, values[2] = {0, 1};
     float q[1000], out[1000];
     for (int i = 0; i < 1000; i++) q[i] = (float)i * 0.08f;
-    swan_attn_dense_args a = {.q = q, .k = keys, .v = values, .out = out, .scale = 1, .Lq = 1000, .Lk = 2, .heads = 1,
-                              .head_dim = 1, .ldq = 1, .ldk = 1, .ldv = 1, .ldo = 1};
+    swan_attn_dense_args a = {.q = q,
+                              .k = keys,
+                              .v = values,
+                              .out = out,
+                              .scale = 1,
+                              .Lq = 1000,
+                              .Lk = 2,
+                              .heads = 1,
+                              .head_dim = 1,
+                              .ldq = 1,
+                              .ldk = 1,
+                              .ldv = 1,
+                              .ldo = 1};
     void *workspace = NULL;
     if (k.attn_dense.workspace) {
         workspace = a.workspace = malloc(k.attn_dense.workspace(&a, &stream));

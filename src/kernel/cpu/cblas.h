@@ -4,8 +4,9 @@
 
 #include <stdint.h>
 
-/* Once before the first product of a run: the library must not start threads of its own below our pool. OpenBLAS takes its
- * packing buffers from a pool of its own that fills on first use and is kept; it allocates nothing after that. */
+/* Once before the first product of a run: the library must not start threads of its own below our pool. OpenBLAS
+ * takes its packing buffers from a pool of its own that fills on first use and is kept; it allocates nothing after
+ * that. */
 void swan_cblas_prepare(void);
 
 /* c [M, N] = a [M, K] b [N, K]^T, all f32, rows lda, ldb, ldc floats apart. */

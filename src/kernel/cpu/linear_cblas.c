@@ -1,8 +1,9 @@
-/* linear.f32, linear.bf16, linear.f16 through a CBLAS, for processors without a row of their own: y = epilogue(x W^T + bias).
+/* linear.f32, linear.bf16, linear.f16 through a CBLAS, for processors without a row of their own: y = epilogue(x W^T
+ * + bias).
  *
- * 16-bit weights are widened to f32 a chunk of at most CHUNK_BYTES at a time, all workers together; then each task multiplies one
- * tile of y, ROW_TILE x COLUMN_TILE, in a single-threaded call and applies the epilogue to it in cache. Tiles depend on the
- * shape alone, so that the result does not depend on the number of threads. */
+ * 16-bit weights are widened to f32 a chunk of at most CHUNK_BYTES at a time, all workers together; then each task
+ * multiplies one tile of y, ROW_TILE x COLUMN_TILE, in a single-threaded call and applies the epilogue to it in
+ * cache. Tiles depend on the shape alone, so that the result does not depend on the number of threads. */
 #include <math.h>
 
 #include "base/half.h"
@@ -19,7 +20,7 @@ typedef struct linear_job {
     const swan_linear_args *a;
     swan_dtype weights;
     int64_t chunk, first, columns, column_tiles; /* columns of a whole chunk; first, count and tiles of this one */
-    float *widened, *scratch;                    /* [chunk, K]; [ROW_TILE, COLUMN_TILE] for each worker */
+    float *widened, *scratch; /* [chunk, K]; [ROW_TILE, COLUMN_TILE] for each worker */
 } linear_job;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -58,9 +59,7 @@ static void finish_row(const swan_linear_args *a, const float *sum, float *y, in
     for (int64_t n = first; n < end; n++) {
         float r = sum[n - first] + (a->bias ? a->bias[n] : 0);
         switch (a->epilogue) {
-        case SWAN_EPI_GELU:
-            y[n] = times_sigmoid(r, 1.5957691216057308 * (r + 0.044715 * ((double)r * r * r)));
-            break;
+        case SWAN_EPI_GELU: y[n] = times_sigmoid(r, 1.5957691216057308 * (r + 0.044715 * ((double)r * r * r))); break;
         case SWAN_EPI_SILU: y[n] = times_sigmoid(r, r); break;
         case SWAN_EPI_MUL: y[n] *= r; break;
         case SWAN_EPI_ADD: y[n] += r; break;
@@ -79,8 +78,15 @@ static void tile_task(void *arg, int64_t index, int worker)
     int64_t first = j->first + column;
     float *sum = j->scratch + worker * ROW_TILE * COLUMN_TILE;
     const float *w = j->weights == SWAN_F32 ? (const float *)a->w + first * a->K : j->widened + column * a->K;
-    swan_cblas_multiply(&(swan_cblas_product){.a = (const float *)a->x + row * a->ldx, .b = w, .c = sum, .M = rows, .N = columns,
-                                              .K = a->K, .lda = a->ldx, .ldb = a->K, .ldc = COLUMN_TILE});
+    swan_cblas_multiply(&(swan_cblas_product){.a = (const float *)a->x + row * a->ldx,
+                                              .b = w,
+                                              .c = sum,
+                                              .M = rows,
+                                              .N = columns,
+                                              .K = a->K,
+                                              .lda = a->ldx,
+                                              .ldb = a->K,
+                                              .ldc = COLUMN_TILE});
     for (int64_t i = 0; i < rows; i++)
         finish_row(a, sum + i * COLUMN_TILE, (float *)a->y + (row + i) * a->ldy, first, first + columns);
 }

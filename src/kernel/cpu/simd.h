@@ -1,6 +1,6 @@
-/* One vector type, `vf`, for kernels that are written once and compiled twice: 16 floats in *_avx512.c, 8 in *_avx2.c (the build
- * gives those files their flags). A kernel's body stands in a *_simd.inc file that both include; SWAN_SIMD(name) gives the
- * two copies their own external names. Without the flags this header is empty. */
+/* One vector type, `vf`, for kernels that are written once and compiled twice: 16 floats in *_avx512.c, 8 in *_avx2.c
+ * (the build gives those files their flags). A kernel's body stands in a *_simd.inc file that both include;
+ * SWAN_SIMD(name) gives the two copies their own external names. Without the flags this header is empty. */
 #ifndef SWAN_KERNEL_CPU_SIMD_H
 #define SWAN_KERNEL_CPU_SIMD_H
 
@@ -49,7 +49,8 @@ SWAN_INLINE vf_mask vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_L
 SWAN_INLINE vf vf_select(vf_mask m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
 /* p * 2^n for whole n of -216..192, one rounding. */
 SWAN_INLINE vf vf_ldexp(vf p, vf n) { return _mm512_scalef_ps(p, n); }
-/* Lane 2i and 2i + 1 exchanged; the even lane in both; the odd lane in both; even lanes a * b - c, odd lanes a * b + c. */
+/* Lane 2i and 2i + 1 exchanged; the even lane in both; the odd lane in both; even lanes a * b - c, odd lanes a * b +
+ * c. */
 SWAN_INLINE vf vf_swap_pairs(vf a) { return _mm512_permute_ps(a, 0xB1); }
 SWAN_INLINE vf vf_dup_even(vf a) { return _mm512_moveldup_ps(a); }
 SWAN_INLINE vf vf_dup_odd(vf a) { return _mm512_movehdup_ps(a); }

@@ -1,5 +1,6 @@
-/* Vectors of doubles, `vd`, over floats in memory: 8 with AVX-512, 4 with AVX2. For statistics, samplers and scores that decide
- * something: memory-bound work where fp64 costs nothing. Empty without the flags that kernel/cpu/simd.h wants. */
+/* Vectors of doubles, `vd`, over floats in memory: 8 with AVX-512, 4 with AVX2. For statistics, samplers and scores
+ * that decide something: memory-bound work where fp64 costs nothing. Empty without the flags that kernel/cpu/simd.h
+ * wants. */
 #ifndef SWAN_KERNEL_CPU_SIMD_DOUBLE_H
 #define SWAN_KERNEL_CPU_SIMD_DOUBLE_H
 

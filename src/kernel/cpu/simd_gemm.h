@@ -1,9 +1,11 @@
-/* Matrix products from packed panels, for the SIMD rows of linear, attn and conv: c (+)= a b with a row-major, b packed, all f32.
+/* Matrix products from packed panels, for the SIMD rows of linear, attn and conv: c (+)= a b with a row-major, b
+ * packed, all f32.
  *
- * b [K, width] is cut into panels of GEMM_PANEL columns (the last one narrower, a whole number of vectors, zeros beyond the
- * matrix); a panel is stored [K][its width]. The kernel below keeps a block of c in registers: 24 accumulators with AVX-512
- * (6 x 64, 8 x 48, 12 x 32; 12 x 16 for thin matrices), 12 with AVX2 (6 x 16, 12 x 8). Each element of a block is one chain of
- * fused multiply-adds over K, then added to c. Rows come in whole groups: callers give a with rows to spare. */
+ * b [K, width] is cut into panels of GEMM_PANEL columns (the last one narrower, a whole number of vectors, zeros
+ * beyond the matrix); a panel is stored [K][its width]. The kernel below keeps a block of c in registers: 24
+ * accumulators with AVX-512 (6 x 64, 8 x 48, 12 x 32; 12 x 16 for thin matrices), 12 with AVX2 (6 x 16, 12 x 8). Each
+ * element of a block is one chain of fused multiply-adds over K, then added to c. Rows come in whole groups: callers
+ * give a with rows to spare. */
 #ifndef SWAN_KERNEL_CPU_SIMD_GEMM_H
 #define SWAN_KERNEL_CPU_SIMD_GEMM_H
 
@@ -21,7 +23,8 @@
 /* Every group size divides this. */
 #define GEMM_ROWS 24
 
-/* One row group by one panel. a continues at a + a_step for each further segment of K (convolution: the next picture row). */
+/* One row group by one panel. a continues at a + a_step for each further segment of K (convolution: the next picture
+ * row). */
 typedef struct gemm_block {
     const float *a, *b;
     float *c;
@@ -120,7 +123,7 @@ SWAN_INLINE __m256 gemm_load8(const void *w, swan_dtype dtype, int64_t at)
 SWAN_INLINE float gemm_load1(const void *w, swan_dtype dtype, int64_t at)
 {
     switch (dtype) {
-    case SWAN_BF16: return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)((uint32_t)((const uint16_t *)w)[at] << 16))));
+    case SWAN_BF16: return swan_bf16_to_f32(((const uint16_t *)w)[at]);
     case SWAN_F16: return _cvtsh_ss(((const uint16_t *)w)[at]);
     default: return ((const float *)w)[at];
     }

@@ -1,5 +1,6 @@
-/* exp, sigmoid, gelu and tanh over vectors of floats, each within about 1 ulp of the exact value over the whole range, subnormal
- * results among them. Polynomials are minimax fits (Remez) of ours. Empty without the flags that kernel/cpu/simd.h wants. */
+/* exp, sigmoid, gelu and tanh over vectors of floats, each within about 1 ulp of the exact value over the whole
+ * range, subnormal results among them. Polynomials are minimax fits (Remez) of ours. Empty without the flags that
+ * kernel/cpu/simd.h wants. */
 #ifndef SWAN_KERNEL_CPU_SIMD_MATH_H
 #define SWAN_KERNEL_CPU_SIMD_MATH_H
 
@@ -7,7 +8,8 @@
 
 #ifdef VF_LANES
 
-/* exp(x) = result * 2^n, result in [0.7, 1.42]. NaN stays NaN; x is held to [-150, 128], which is past 0 and infinity. */
+/* exp(x) = result * 2^n, result in [0.7, 1.42]. NaN stays NaN; x is held to [-150, 128], which is past 0 and
+ * infinity. */
 SWAN_INLINE vf vf_exp_parts(vf x, vf *n)
 {
     x = vf_min(vf_set1(128.0f), vf_max(vf_set1(-150.0f), x));
@@ -29,8 +31,8 @@ SWAN_INLINE vf vf_exp(vf x)
     return vf_ldexp(p, n);
 }
 
-/* r * sigmoid(u + low), |low| << |u|. Where u is negative the power of two is applied last, so that a subnormal result is
- * rounded only once; low enters as a factor 1 + low of the exponential. */
+/* r * sigmoid(u + low), |low| << |u|. Where u is negative the power of two is applied last, so that a subnormal
+ * result is rounded only once; low enters as a factor 1 + low of the exponential. */
 SWAN_INLINE vf vf_times_sigmoid(vf r, vf u, vf low)
 {
     vf n, magnitude = vf_abs(u), one = vf_set1(1.0f);
@@ -45,8 +47,8 @@ SWAN_INLINE vf vf_times_sigmoid(vf r, vf u, vf low)
 
 SWAN_INLINE vf vf_silu(vf r) { return vf_times_sigmoid(r, r, vf_zero()); }
 
-/* gelu_tanh(r) = r * sigmoid(2 sqrt(2 / pi) (r + 0.044715 r^3)). The argument reaches -100 before the result is 0, where one
- * rounding of it would be 50 ulp of the result: it is carried as a sum of two floats. */
+/* gelu_tanh(r) = r * sigmoid(2 sqrt(2 / pi) (r + 0.044715 r^3)). The argument reaches -100 before the result is 0,
+ * where one rounding of it would be 50 ulp of the result: it is carried as a sum of two floats. */
 SWAN_INLINE vf vf_gelu(vf r)
 {
     const vf a = vf_set1(1.5957692f), a_low = vf_set1(-4.534068e-8f);
