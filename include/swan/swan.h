@@ -93,6 +93,8 @@ typedef struct swan_callbacks {
     bool (*progress)(void *user, const swan_progress *progress);
     void (*log)(void *user, swan_log_level level, const char *text);
     void (*frame)(void *user, int index, int width, int height, const uint8_t *rgb);
+    /* after denoising step `step`: what its guess of the clean video looks like halfway through; costs one decoded frame */
+    void (*preview)(void *user, int step, int width, int height, const uint8_t *rgb);
 } swan_callbacks;
 
 /* ---- engine and session --------------------------------------------------------------------------------------------- */

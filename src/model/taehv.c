@@ -164,6 +164,12 @@ static swan_status run_stage(decode_state *d, int s)
 
 swan_status swan_taehv_decode(const swan_taehv *m, swan_ctx *ctx, const swan_tensor *latent, const swan_taehv_sink *sink)
 {
+    return swan_taehv_decode_part(m, ctx, latent, 0, latent->ne[1], sink);
+}
+
+swan_status swan_taehv_decode_part(const swan_taehv *m, swan_ctx *ctx, const swan_tensor *latent, int64_t first, int64_t count,
+                                   const swan_taehv_sink *sink)
+{
     decode_state d = {.m = m, .ctx = ctx, .sink = sink, .H = latent->ne[2], .W = latent->ne[3]};
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor z;
@@ -172,7 +178,7 @@ swan_status swan_taehv_decode(const swan_taehv *m, swan_ctx *ctx, const swan_ten
         for (int b = 0; b < SWAN_TAEHV_BLOCKS; b++)
             for (int i = 0; i < 2; i++)
                 SWAN_TRY(frame_tensor(ctx, d.H << s, d.W << s, m->stage[s].width, "mem.input", &d.memory[s][b].input[i]));
-    for (int64_t t = 0; t < latent->ne[1]; t++) {
+    for (int64_t t = first; t < first + count; t++) {
         SWAN_TRY(swan_op_latent_frame(ctx, latent, t, &z));
         SWAN_TRY(swan_op_map(ctx, SWAN_MAP_CLAMP_TANH3, &z, &z));
         SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &z}, &m->in, true, NULL, input_of(&d, 0, 0)));

@@ -45,5 +45,8 @@ typedef struct swan_taehv_sink {
 } swan_taehv_sink;
 /* latent f32 [channels, T, Hl, Wl]. */
 swan_status swan_taehv_decode(const swan_taehv *m, swan_ctx *ctx, const swan_tensor *latent, const swan_taehv_sink *sink);
+/* The same for latent frames [first, first + count) alone, as if the video began there. */
+swan_status swan_taehv_decode_part(const swan_taehv *m, swan_ctx *ctx, const swan_tensor *latent, int64_t first, int64_t count,
+                                   const swan_taehv_sink *sink);
 
 #endif

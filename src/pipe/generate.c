@@ -51,6 +51,24 @@ static swan_status first_noise(swan_session *s, uint64_t seed)
 
 /* ---- denoising ---- */
 
+static swan_status show_preview_frame(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame)
+{
+    swan_session *s = user;
+    if (index != 0) return SWAN_OK;
+    SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
+    s->callbacks.preview(s->callbacks.user, s->preview_step, s->size.width, s->size.height, s->state.rgb.data);
+    return SWAN_OK;
+}
+
+/* One frame from the middle of the step's guess. */
+static swan_status preview(swan_session *s, int step)
+{
+    if (!s->callbacks.preview) return SWAN_OK;
+    s->preview_step = step;
+    const swan_tensor *x0 = &s->state.buffer[swan_sched_x0(&s->sched, step)];
+    return swan_taehv_decode_part(&s->engine->taehv, &s->ctx, x0, x0->ne[1] / 2, 1, &(swan_taehv_sink){show_preview_frame, s});
+}
+
 static swan_status denoise(swan_session *s, swan_clock *clock, const swan_dump *dump)
 {
     for (int i = 0; i < s->sched.steps; i++) {
@@ -60,6 +78,7 @@ static swan_status denoise(swan_session *s, swan_clock *clock, const swan_dump *
         if (renoise) draw_noise(s, &s->state.buffer[SWAN_SCHED_NOISE]);
         SWAN_TRY(swan_session_update(s, i));
         SWAN_TRY(swan_dump_step(dump, s, i, renoise));
+        SWAN_TRY(preview(s, i));
     }
     return SWAN_OK;
 }

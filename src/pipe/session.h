@@ -55,6 +55,7 @@ struct swan_session {
     swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
     swan_ctx ctx;
     swan_rng rng;
+    int preview_step;     /* the step that the preview under way shows */
     double phase_flops[SWAN_PLAN_PHASES]; /* from DRY: shares of the progress bar */
     double total_flops;
 };
