@@ -152,9 +152,15 @@ SWAN_INLINE void gemm_transpose8(const __m256 r[8], float *out, int64_t ld)
     }
 }
 
-/* panel [K][width]: panel[k][j] = w[j * ldw + k], j < rows; zeros for the j up to width. */
-SWAN_INLINE void gemm_pack_transposed(float *panel, const void *w, swan_dtype dtype, int64_t ldw, int64_t rows,
-                                      int64_t width, int64_t K)
+/* A row-major matrix of any float type, of which rows (0 or more) are left. */
+typedef struct gemm_source {
+    const void *data;
+    swan_dtype dtype;
+    int64_t ld, rows;
+} gemm_source;
+
+/* panel [K][width]: panel[k][j] = w[j][k], zeros for the j that w does not have. */
+SWAN_INLINE void gemm_pack_transposed(float *panel, gemm_source w, int64_t width, int64_t K)
 {
     for (int64_t j = 0; j < width; j += 8) {
         int64_t k = 0;
@@ -162,12 +168,12 @@ SWAN_INLINE void gemm_pack_transposed(float *panel, const void *w, swan_dtype dt
             __m256 r[8];
 #pragma GCC unroll 8
             for (int i = 0; i < 8; i++)
-                r[i] = j + i < rows ? gemm_load8(w, dtype, (j + i) * ldw + k) : _mm256_setzero_ps();
+                r[i] = j + i < w.rows ? gemm_load8(w.data, w.dtype, (j + i) * w.ld + k) : _mm256_setzero_ps();
             gemm_transpose8(r, panel + k * width + j, width);
         }
         for (; k < K; k++)
             for (int i = 0; i < 8; i++)
-                panel[k * width + j + i] = j + i < rows ? gemm_load1(w, dtype, (j + i) * ldw + k) : 0;
+                panel[k * width + j + i] = j + i < w.rows ? gemm_load1(w.data, w.dtype, (j + i) * w.ld + k) : 0;
     }
 }
 
