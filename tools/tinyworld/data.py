@@ -1,0 +1,91 @@
+"""Live clips: worker processes render into one shared memory block; the trainer takes finished slots from it."""
+
+import mmap
+import multiprocessing as mp
+import os
+import queue
+import random
+import threading
+
+import numpy as np
+import sentencepiece as spm
+import torch
+
+import world
+from model import MAX_IDS
+
+CAPTIONS = 4  # per clip
+
+
+def encode_ids(sp, text):
+    """i64 [MAX_IDS], count; </s> appended, never padded with anything that is read."""
+    ids = sp.encode(text)[:MAX_IDS - 1] + [1]
+    out = np.zeros(MAX_IDS, np.int64)
+    out[:len(ids)] = ids
+    return out, len(ids)
+
+
+class Clips:
+    """Deterministic set (seed, index), order as workers finish."""
+
+    def __init__(self, build_dir, spiece, seed, start, workers, slots=192, shape=(world.F, world.H, world.W, 3)):
+        self.shape, self.size = shape, int(np.prod(shape))
+        so = world.build(build_dir)
+        ctx = mp.get_context("fork")
+        self.mem = mmap.mmap(-1, slots * self.size)  # anonymous, so shared with forked children
+        self.ids_mem = mmap.mmap(-1, slots * CAPTIONS * (MAX_IDS + 1) * 8)
+        self.clips = np.frombuffer(self.mem, np.uint8).reshape(slots, *shape)
+        self.ids = np.frombuffer(self.ids_mem, np.int64).reshape(slots, CAPTIONS, MAX_IDS + 1)
+        self.free, self.full = ctx.SimpleQueue(), ctx.SimpleQueue()
+        for i in range(slots):
+            self.free.put(i)
+        self.procs = [ctx.Process(target=self.work, args=(so, spiece, seed, start + k, workers), daemon=True)
+                      for k in range(workers)]
+        for p in self.procs:
+            p.start()
+
+    def work(self, so, spiece, seed, index, stride):
+        os.nice(5)
+        w, sp = world.World(so), spm.SentencePieceProcessor(model_file=spiece)
+        dice = random.Random(seed * 1000003 + index)
+        while True:
+            slot = self.free.get()
+            scene = w.scene(seed, index)
+            w.render(scene, out=self.clips[slot])
+            for c in range(CAPTIONS):
+                ids, n = encode_ids(sp, w.caption(scene, dice.getrandbits(32)))
+                self.ids[slot, c, :MAX_IDS], self.ids[slot, c, MAX_IDS] = ids, n
+            self.full.put(slot)
+            index += stride
+
+    def batch(self, n, window=None):
+        """CPU tensors: clips u8 [n, F, H, W, 3], ids i64 [n, CAPTIONS, MAX_IDS + 1]. window (frames, height, width):
+        that much of every clip, cut at a random place on the 8-pixel grid of the latents."""
+        f, h, w = window or self.shape[:3]
+        pin = torch.cuda.is_available()
+        clips = torch.empty(n, f, h, w, 3, dtype=torch.uint8, pin_memory=pin)
+        ids = torch.empty(n, CAPTIONS, MAX_IDS + 1, dtype=torch.int64, pin_memory=pin)
+        for i in range(n):
+            slot = self.full.get()
+            t = random.randint(0, self.shape[0] - f)
+            y, x = 8 * random.randint(0, (self.shape[1] - h) // 8), 8 * random.randint(0, (self.shape[2] - w) // 8)
+            clips[i] = torch.from_numpy(self.clips[slot, t:t + f, y:y + h, x:x + w])
+            ids[i] = torch.from_numpy(self.ids[slot])
+            self.free.put(slot)
+        return clips, ids
+
+    def start(self, n, window=None, depth=3):
+        """A thread keeps `depth` batches ready; change the size by another start()."""
+        self.want, self.ready = (n, window), queue.Queue(depth)
+
+        def loop(ready):
+            while ready is self.ready:
+                ready.put(self.batch(*self.want))
+        threading.Thread(target=loop, args=(self.ready,), daemon=True).start()
+
+    def take(self, device):
+        return tuple(t.to(device, non_blocking=True) for t in self.ready.get())
+
+    def close(self):
+        for p in self.procs:
+            p.terminate()

@@ -1,0 +1,400 @@
+"""Trains tinyworld on one GPU. Stages, each resumable, each bounded in seconds:
+
+    train.py ae   --seconds 140 --out STATE              # autoencoder, then latents are scaled to unit variance
+    train.py dit  --seconds 300 --out STATE [--resume]   # text encoder + DiT, flow matching on its latents
+    train.py warm --out STATE                            # compiles the DiT step into the cache and leaves
+
+STATE/ae.pt and ema.pt (F16) are what ships, net.pt (F32) is what training resumes from; logs are JSON lines in STATE/log.jsonl.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import model as M
+import sampler
+import world
+from data import CAPTIONS, Clips
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SPIECE = os.path.join(ROOT, "models", "tinyworld", "tokenizer", "spiece.model")
+
+
+def log(args, **kv):
+    line = json.dumps(kv)
+    print(line, flush=True)
+    with open(os.path.join(args.out, "log.jsonl"), "a") as f:
+        f.write(line + "\n")
+
+
+def autocast(device):
+    return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
+
+
+def schedule(args, step, elapsed, warm=100):
+    """Warm-up by steps, flat, then linear to 2 % over the last `decay` share of the time."""
+    left = max(0.0, 1 - elapsed / args.seconds)
+    return min(1.0, (step + 1) / warm) * min(1.0, 0.02 + left / max(args.decay, 1e-6))
+
+
+# ---- autoencoder -------------------------------------------------------------------------------------------------
+
+def to_float(clips):
+    return clips.permute(0, 1, 4, 2, 3).float().div_(255)
+
+
+def ae_loss(y, x):
+    d = (y - x).abs()
+    moving = ((x - x.mean(1, keepdim=True)).abs().amax(2, keepdim=True) > 0.06).float()
+    loss = (d * (1 + 3 * moving)).mean() + 2 * (y - x).pow(2).mean()
+    gx = ((y[..., 1:] - y[..., :-1]) - (x[..., 1:] - x[..., :-1])).abs().mean()
+    gy = ((y[..., 1:, :] - y[..., :-1, :]) - (x[..., 1:, :] - x[..., :-1, :])).abs().mean()
+    gt = ((y[:, 1:] - y[:, :-1]) - (x[:, 1:] - x[:, :-1])).abs().mean()
+    return loss + gx + gy + gt
+
+
+class LatentScale:
+    """Slow per-channel mean and variance of the raw latents, without gradient: batch statistics would hide the one
+    colour that a small batch has in common, and no scaling would let the encoder outgrow the noise."""
+
+    def __init__(self, z, device):
+        self.mean, self.square, self.weight = torch.zeros(z, device=device), torch.zeros(z, device=device), 0.0
+
+    @torch.no_grad()
+    def update(self, z, keep=0.99):
+        self.mean = keep * self.mean + (1 - keep) * z.mean((0, 1, 3, 4))
+        self.square = keep * self.square + (1 - keep) * z.pow(2).mean((0, 1, 3, 4))
+        self.weight = keep * self.weight + (1 - keep)
+
+    def get(self):
+        mean = self.mean / self.weight
+        return mean, (self.square / self.weight - mean.pow(2)).clamp(min=1e-6).sqrt()
+
+    def apply(self, z):
+        mean, std = self.get()
+        return (z - mean[None, None, :, None, None]) / std[None, None, :, None, None]
+
+
+def save_png(args, name, picture):
+    """picture f32 [H, W, 3] in [0, 1]"""
+    from PIL import Image
+    Image.fromarray((picture * 255).byte().cpu().numpy()).save(os.path.join(args.out, name))
+
+
+def train_ae(args, device):
+    clips = Clips(args.build, SPIECE, args.seed, 1 << 40, args.workers)
+    torch.manual_seed(args.seed)
+    ae = M.make_ae().to(device, memory_format=torch.channels_last)
+    opt = torch.optim.AdamW(ae.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda")
+    scale = LatentScale(16, device)
+    # Still ground teaches little, so windows of many clips beat whole frames until near the end.
+    full, small = args.batch // 3, (args.frames, *args.window)
+    clips.start(args.batch, small)
+    started, step, seen, whole = time.time(), 0, 0, False
+    while (elapsed := time.time() - started) < args.seconds and step < args.steps:
+        if not whole and elapsed > 0.85 * args.seconds:
+            whole = True
+            clips.start(full, (args.frames, world.H, world.W))
+        x = to_float(clips.take(device)[0])
+        lr = args.lr * schedule(args, step, elapsed)
+        for g in opt.param_groups:
+            g["lr"] = lr
+        with autocast(device):
+            z = ae.encode(x).float()
+            scale.update(z.detach())
+            zn = scale.apply(z)
+            noise = torch.rand(zn.shape[0], 1, 1, 1, 1, device=device) * args.noise
+            y = ae.decode(zn + noise * torch.randn_like(zn)).float()
+        # Neighbouring latents should differ little where the picture does: easier for the DiT.
+        smooth = (zn[..., 1:] - zn[..., :-1]).abs().mean() + (zn[..., 1:, :] - zn[..., :-1, :]).abs().mean() \
+            + (zn[:, 1:] - zn[:, :-1]).abs().mean()
+        loss = ae_loss(y, x) + args.smooth * smooth + 1e-3 * zn.pow(2).mean()
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(ae.parameters(), 2.0)
+        opt.step()
+        if step % 100 == 0:
+            mse = (y.detach().clamp(0, 1) - x).pow(2).mean().item()
+            log(args, stage="ae", step=step, s=round(elapsed, 1), loss=round(loss.item(), 4), smooth=round(smooth.item(), 3),
+                psnr=round(-10 * math.log10(mse + 1e-10), 2), lr=round(lr, 6))
+        step += 1
+        seen += x.shape[0]
+    last = ae.encoder[-1]  # fold the scaling in: latents leave the encoder with zero mean and unit variance
+    with torch.no_grad():
+        mean, std = scale.get()
+        last.weight.div_(std[:, None, None, None])
+        last.bias.copy_((last.bias - mean) / std)
+        x = to_float(clips.batch(min(32, args.batch * 2))[0].to(device))
+        with autocast(device):
+            z = ae.encode(x).float()
+            y = ae.decode(z).float().clamp(0, 1)
+        log(args, stage="ae-end", steps=step, clips=seen, psnr=round(-10 * math.log10((y - x).pow(2).mean().item()), 2),
+            std=[round(v, 3) for v in z.std((0, 1, 3, 4)).tolist()], max=round(z.abs().max().item(), 2))
+        pairs = torch.stack([x, y], 1)[:6, :, [1, 16, 31]].permute(0, 1, 4, 2, 5, 3).reshape(-1, 2 * 160, 3 * 224, 3)
+        save_png(args, "ae.png", torch.cat(list(pairs[0::2]) + list(pairs[1::2]), 0) if len(pairs) < 4 else
+                 torch.cat([torch.cat(list(pairs[:3]), 0), torch.cat(list(pairs[3:6]), 0)], 1))
+    torch.save({k: v.half() for k, v in ae.state_dict().items()}, os.path.join(args.out, "ae.pt"))
+    clips.close()
+
+
+# ---- optimizer ---------------------------------------------------------------------------------------------------
+
+def orthogonalise(g, steps=5):
+    """Newton-Schulz on a stack of matrices [n, a, b], as Muon does (Jordan et al., 2024)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = g.shape[1] > g.shape[2]
+    x = (g.mT if tall else g).bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        s = x @ x.mT
+        x = a * x + (b * s + c * s @ s) @ x
+    return (x.mT if tall else x).float()
+
+
+class Muon:
+    """Muon for hidden matrices, stacked by shape; update scaled to the RMS that AdamW's would have (Liu et al., 2025)."""
+
+    def __init__(self, params, momentum=0.95, decay=0.02):
+        self.groups = {}
+        for p in params:
+            self.groups.setdefault(tuple(p.shape), []).append(p)
+        self.buf = {k: torch.zeros(len(v), *k, device=v[0].device) for k, v in self.groups.items()}
+        self.momentum, self.decay = momentum, decay
+
+    @torch.no_grad()
+    def step(self, lr):
+        for shape, ps in self.groups.items():
+            g = torch.stack([p.grad for p in ps])
+            buf = self.buf[shape].lerp_(g, 1 - self.momentum)
+            u = orthogonalise(g.lerp(buf, self.momentum)) * (0.2 * max(shape) ** 0.5)
+            torch._foreach_mul_(ps, 1 - lr * self.decay)
+            torch._foreach_add_(ps, list(u.unbind(0)), alpha=-lr)
+
+
+# ---- DiT ---------------------------------------------------------------------------------------------------------
+
+class Net(torch.nn.Module):
+    """Text encoder and DiT together, with caption dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.dit = M.make_text(), M.make_dit()
+
+    def condition(self, ids, lengths, drop=None):
+        """drop [B]: 0 keep, 1 empty prompt (only </s>), 2 no text rows at all"""
+        if drop is not None:
+            empty = torch.zeros_like(ids)
+            empty[:, 0] = 1
+            ids = torch.where((drop == 1)[:, None], empty, ids)
+            lengths = torch.where(drop == 1, torch.ones_like(lengths), lengths)
+        rows = self.text(ids, lengths)
+        if drop is not None:
+            lengths = torch.where(drop == 2, torch.zeros_like(lengths), lengths)
+        return self.dit.context(rows, lengths)
+
+
+def draw_sigma(n, shift, device):
+    u = torch.where(torch.rand(n, device=device) < 0.7, torch.randn(n, device=device).sigmoid(), torch.rand(n, device=device))
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def flow_loss(net, z, ids, args, device, draw=None):
+    n = z.shape[0]
+    s = draw_sigma(n, args.shift, device) if draw is None else draw
+    lengths = ids[:, M.MAX_IDS]
+    drop = (torch.rand(n, device=device) < 0.12).long() * (1 + (torch.rand(n, device=device) < 0.3).long())
+    noise = torch.randn_like(z)
+    sv = s[:, None, None, None, None]
+    with autocast(device):
+        ctx, bias = net.condition(ids[:, :M.MAX_IDS], lengths, drop if draw is None else None)
+        v = net.dit((1 - sv) * z + sv * noise, 1000 * s, ctx, bias)
+    return F.mse_loss(v.float(), noise - z)
+
+
+def split_params(net):
+    muon, adam = [], []
+    for n, p in net.named_parameters():
+        hidden = n.startswith("dit.blocks.") and p.ndim == 2
+        (muon if hidden else adam).append(p)
+    return muon, adam
+
+
+def compile_blocks(net, device):
+    if device == "cuda":
+        for b in net.dit.blocks:
+            b.compile(dynamic=False)
+
+
+class Pool:
+    """Latents bf16 and captions on the device, growing to `size` clips and then reused."""
+
+    def __init__(self, size, device):
+        self.z = torch.empty(size, 16, 9, 20, 28, dtype=torch.bfloat16, device=device)
+        self.ids = torch.empty(size, CAPTIONS, M.MAX_IDS + 1, dtype=torch.int64, device=device)
+        self.n, self.size, self.device = 0, size, device
+
+    @torch.no_grad()
+    def grow(self, ae, clips):
+        """By one batch, until it is full."""
+        if self.n < self.size:
+            raw, ids = clips.take(self.device)
+            n = min(len(raw), self.size - self.n)
+            raw, ids = raw[:n], ids[:n]
+            with autocast(self.device):
+                z = ae.encode(to_float(raw))
+            self.z[self.n:self.n + n] = z.transpose(1, 2)
+            self.ids[self.n:self.n + n] = ids
+            self.n += n
+
+    def batch(self, n):
+        i = torch.randint(0, self.n, (n,), device=self.device)
+        c = torch.randint(0, CAPTIONS, (n,), device=self.device)
+        return self.z[i].float(), self.ids[i, c]
+
+
+def save_dit(args, net, ema, step):
+    names = list(net.state_dict())
+    torch.save({"net": net.state_dict(), "step": step}, os.path.join(args.out, "net.pt"))
+    torch.save({k: v.half() for k, v in zip(names, ema)}, os.path.join(args.out, "ema.pt"))
+
+
+def train_dit(args, device):
+    clips = Clips(args.build, SPIECE, args.seed, args.start, args.workers)
+    clips.start(args.take)
+    torch.manual_seed(args.seed + args.start)
+    torch.set_float32_matmul_precision("high")
+    ae = M.make_ae().to(device, memory_format=torch.channels_last)
+    ae.load_state_dict(torch.load(os.path.join(args.out, "ae.pt"), map_location=device))
+    net = Net().to(device)
+    step0 = 0
+    if args.resume:
+        state = torch.load(os.path.join(args.out, "net.pt"), map_location=device)
+        net.load_state_dict(state["net"])
+        step0 = state["step"]
+    ema = [p.detach().clone() for p in net.parameters()]
+    compile_blocks(net, device)
+    mu, ad = split_params(net)
+    muon = Muon(mu)
+    adam = torch.optim.AdamW(ad, lr=args.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=device == "cuda")
+    pool = Pool(args.pool, device)
+    started, step, mark, total = time.time(), 0, time.time(), 0.0
+    while pool.n < min(args.first, args.pool):
+        pool.grow(ae, clips)
+    log(args, stage="pool", n=pool.n, s=round(time.time() - started, 1))
+    while (elapsed := time.time() - started) < args.seconds and step < args.steps:
+        f = schedule(args, step, elapsed)
+        if step % args.every == 0:
+            pool.grow(ae, clips)
+        z, ids = pool.batch(args.batch)
+        loss = flow_loss(net, z, ids, args, device)
+        loss.backward()
+        adam.param_groups[0]["lr"] = args.lr * f
+        adam.step()
+        muon.step(args.muon_lr * f)
+        for p in net.parameters():
+            p.grad = None
+        torch._foreach_lerp_(ema, list(net.parameters()), 1 - min(args.ema, (1 + step) / (10 + step)))
+        total = total + loss.detach()
+        step += 1
+        if step == 1 or step % args.log == 0:
+            k = 1 if step == 1 else args.log - (1 if step == args.log else 0)
+            log(args, stage="dit", step=step0 + step, s=round(elapsed, 1), loss=round(float(total) / k, 4), pool=pool.n,
+                ms=round((time.time() - mark) * 1000 / k, 1), lr=round(args.lr * f, 6))
+            mark, total = time.time(), 0.0
+    log(args, stage="dit-end", steps=step0 + step, samples=step * args.batch, clips=pool.n, s=round(time.time() - started, 1))
+    clips.close()
+    save_dit(args, net, ema, step0 + step)
+
+
+def warm(args, device):
+    """Fills the compiler's cache while something else uses the GPU."""
+    torch.set_float32_matmul_precision("high")
+    net = Net().to(device)
+    compile_blocks(net, device)
+    ids = torch.ones(args.batch, M.MAX_IDS + 1, dtype=torch.int64, device=device)
+    flow_loss(net, torch.randn(args.batch, 16, 9, 20, 28, device=device), ids, args, device).backward()
+
+
+# ---- pictures ----------------------------------------------------------------------------------------------------
+
+@torch.no_grad()
+def sheet(args, device, prompts, steps=20, scale=4.0, shift=5.0):
+    """A PNG of 6 frames per prompt, from the averaged weights."""
+    import numpy as np
+    import sentencepiece as spm
+    from PIL import Image
+    from data import encode_ids
+    sp = spm.SentencePieceProcessor(model_file=SPIECE)
+    ae, net = M.make_ae().to(device), Net().to(device)
+    ae.load_state_dict(torch.load(os.path.join(args.out, "ae.pt"), map_location=device))
+    net.load_state_dict(torch.load(os.path.join(args.out, "ema.pt"), map_location=device))
+    enc = [encode_ids(sp, p) for p in prompts]
+    ids = torch.tensor(np.stack([e[0] for e in enc]), device=device)
+    n = torch.tensor([e[1] for e in enc], device=device)
+    empty = torch.zeros_like(ids)
+    empty[:, 0] = 1
+    torch.manual_seed(3)
+    with autocast(device):
+        c = net.condition(ids, n)
+        u = net.condition(empty, torch.ones_like(n))
+        x = torch.randn(len(prompts), 16, 9, 20, 28, device=device)
+        x = sampler.unipc(sampler.guided(net.dit, *c, *u, scale), x, steps, shift)
+        y = ae.decode(x.transpose(1, 2)).float().clamp(0, 1)
+    y = (y[:, [0, 6, 13, 19, 26, 32]] * 255).byte().permute(0, 3, 1, 4, 2).reshape(len(prompts) * 160, 6 * 224, 3)
+    Image.fromarray(y.cpu().numpy()).resize((6 * 168, len(prompts) * 120), Image.LANCZOS).save(os.path.join(args.out, "sheet.png"))
+
+
+PROMPTS = ["a red ball rolling to the right over green hills", "a big yellow star spinning in the night sky",
+           "a blue car driving slowly to the left in the city", "a green fish swimming to the right over the sea",
+           "a purple balloon rising up in the sky", "a brown cat walking to the left in a room",
+           "an orange rocket flying up at sunset", "a small pink heart bouncing on a white background",
+           "a white duck next to a red house in the snow", "a black umbrella falling down in the forest"]
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("stage", choices=["ae", "dit", "warm", "sheet"])
+    p.add_argument("--out", required=True)
+    p.add_argument("--build", default="/tmp/tinyworld-build")
+    p.add_argument("--seconds", type=float, default=60)
+    p.add_argument("--steps", type=int, default=10**9)
+    p.add_argument("--seed", type=int, default=20261122)
+    p.add_argument("--start", type=int, default=0, help="first scene index: give each run its own")
+    p.add_argument("--workers", type=int, default=14)
+    p.add_argument("--batch", type=int, default=None)
+    p.add_argument("--lr", type=float, default=None)
+    p.add_argument("--muon-lr", type=float, default=2e-3)
+    p.add_argument("--decay", type=float, default=0.25)
+    p.add_argument("--ema", type=float, default=0.998)
+    p.add_argument("--shift", type=float, default=3.0)
+    p.add_argument("--noise", type=float, default=0.3)
+    p.add_argument("--smooth", type=float, default=0.005)
+    p.add_argument("--frames", type=int, default=17)
+    p.add_argument("--window", type=int, nargs=2, default=(96, 128))
+    p.add_argument("--pool", type=int, default=60000)
+    p.add_argument("--first", type=int, default=5000)
+    p.add_argument("--take", type=int, default=16)
+    p.add_argument("--every", type=int, default=4)
+    p.add_argument("--log", type=int, default=100)
+    p.add_argument("--resume", action="store_true")
+    args = p.parse_args()
+    args.batch = args.batch or (18 if args.stage == "ae" else 96)
+    args.lr = args.lr or (2e-3 if args.stage == "ae" else 1e-3)
+    os.makedirs(args.out, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    if args.stage == "sheet":
+        sheet(args, device, PROMPTS)
+    else:
+        {"ae": train_ae, "dit": train_dit, "warm": warm}[args.stage](args, device)
+
+
+if __name__ == "__main__":
+    main()
