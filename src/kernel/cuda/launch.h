@@ -1,12 +1,14 @@
-/* The CUDA kernels as plain functions over the argument structs of the kernel seam, without CUDA headers (C11 and C++17).
+/* The CUDA kernels as plain functions over the argument structs of the kernel seam, without CUDA headers (C11 and
+ * C++17).
  *
- * Activations are bf16, arithmetic is fp32. Every launcher enqueues on `stream` and returns a cudaError_t as int (0: launched).
- * None allocates, synchronises, or reads device memory on the host; all may be captured into a CUDA graph. A launcher returns
- * cudaErrorInvalidValue (1) for shapes or alignments that it does not take and cudaErrorNotSupported (801) for a combination that
- * it leaves to another row; nothing has been enqueued then. Nothing outside the extents that the args name is read or written.
+ * Activations are bf16, arithmetic is fp32. Every launcher enqueues on `stream` and returns a cudaError_t as int
+ * (0: launched). None allocates, synchronises, or reads device memory on the host; all may be captured into a CUDA
+ * graph. A launcher returns cudaErrorInvalidValue (1) for shapes or strides that it does not take and
+ * cudaErrorNotSupported (801) for a combination that it leaves to another row; nothing has been enqueued then.
+ * Nothing outside the extents that the args name is read or written.
  *
- * `_naive`: sm_80 and up, any shape (head_dim <= 128), obviously right. `_vec`: sm_80 and up, 16-byte accesses.
- * `_sm90`: compute capability 9.0 alone. Fast rows need 16-byte aligned bases and strides that are multiples of 8. */
+ * `_naive`: sm_80 and up, any shape (head_dim <= 128), obviously right. `_vec`, `_mma`: sm_80 and up. `_sm90`:
+ * compute capability 9.0 alone. Fast rows need 16-byte aligned bases and strides that are multiples of 8. */
 #ifndef SWAN_KERNEL_CUDA_LAUNCH_H
 #define SWAN_KERNEL_CUDA_LAUNCH_H
 
@@ -31,7 +33,8 @@ int swan_cuda_vsa_combine_naive(struct CUstream_st *stream, const swan_vsa_combi
 
 /* D a multiple of 8; norms: at most 5120. */
 int swan_cuda_norm_layer_vec(struct CUstream_st *stream, const swan_norm_layer_args *a);
-int swan_cuda_norm_rms_vec(struct CUstream_st *stream, const swan_norm_rms_args *a); /* with rope: head_dim a multiple of 8 */
+int swan_cuda_norm_rms_vec(struct CUstream_st *stream,
+                           const swan_norm_rms_args *a); /* with rope: head_dim a multiple of 8 */
 int swan_cuda_vsa_combine_vec(struct CUstream_st *stream, const swan_vsa_combine_args *a);
 
 /* head_dim 128, at most 1216 tiles (shared memory holds 16 rows of scores). */

@@ -17,13 +17,13 @@
 
 typedef __nv_bfloat16 bf16;
 
-#define CK(call)                                                                                        \
-    do {                                                                                                \
-        const int e_ = (int)(call);                                                                     \
-        if (e_) {                                                                                       \
-            printf("FATAL %s:%d %s: %s\n", __FILE__, __LINE__, #call, cudaGetErrorString((cudaError_t)e_)); \
-            exit(2);                                                                                    \
-        }                                                                                               \
+#define CK(call)                                                                                                     \
+    do {                                                                                                             \
+        const int e_ = (int)(call);                                                                                  \
+        if (e_) {                                                                                                    \
+            printf("FATAL %s:%d %s: %s\n", __FILE__, __LINE__, #call, cudaGetErrorString((cudaError_t)e_));          \
+            exit(2);                                                                                                 \
+        }                                                                                                            \
     } while (0)
 
 extern int g_checks, g_failures;
@@ -59,11 +59,15 @@ struct buffer {
     }
 };
 
-/* A bf16 matrix [rows, cols] with gaps of `pad` poisoned elements after each row, and poisoned rows after the last. */
+/* A bf16 matrix [rows, cols] with gaps of `pad` poisoned elements after each row, and poisoned rows after the last.
+ */
 struct matrix {
     int64_t rows, cols, ld;
     buffer mem;
-    matrix(int64_t r, int64_t c, int64_t pad = 0, int64_t after = 0) : rows(r), cols(c), ld(c + pad), mem((size_t)((r + after) * (c + pad)) * 2) {}
+    matrix(int64_t r, int64_t c, int64_t pad = 0, int64_t after = 0)
+        : rows(r), cols(c), ld(c + pad), mem((size_t)((r + after) * (c + pad)) * 2)
+    {
+    }
     bf16 *p() const { return mem.at<bf16>(); }
 };
 
@@ -85,13 +89,14 @@ void report(bool ok, const std::string &what, const char *fmt, ...);
 /* Median time in ms of `reps` runs, each between two events; f(i) may rotate buffers by i. */
 float time_ms(int reps, const std::function<void(int)> &f);
 
-/* Distance of a result to an fp64 reference, with the bound of the house: twice the error of plain accumulation in the row's
- * precision plus one ulp of the output format. worst <= 1 passes. */
+/* Distance of a result to an fp64 reference, with the bound of the house: twice the error of plain accumulation in
+ * the row's precision plus one ulp of the output format. worst <= 1 passes. */
 struct verdict {
     double worst = 0, rel = 0;
 };
 /* got, ref (fp64), plain (fp32 before rounding to bf16): [n]; rows of `group` share the plain error (its maximum). */
-verdict judge(const std::vector<float> &got, const std::vector<double> &ref, const std::vector<float> &plain, size_t group);
+verdict judge(const std::vector<float> &got, const std::vector<double> &ref, const std::vector<float> &plain,
+              size_t group);
 
 void check_attention(bool quick);
 void check_linear(bool quick);

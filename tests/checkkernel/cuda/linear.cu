@@ -4,27 +4,35 @@
 #include <cublasLt.h>
 #include <dlfcn.h>
 
-extern "C" int swan_cuda_linear_bf16_sm90_group(cudaStream_t stream, const swan_linear_bf16_args *a, int group);
+namespace
+{
 
-namespace {
+/* The outputs that are compared, and where their references go. */
+struct sampled {
+    const int2 *at; /* (row, column) */
+    int n;
+    double *ref;
+    float *plain;
+};
 
-__global__ void reference(const bf16 *x, int64_t ldx, const bf16 *w, const float *bias, const float *gate, const bf16 *old, int64_t ldy, int64_t K, int epi,
-                          const int2 *at, int n, double *ref, float *plain)
+/* a.y: the old values. */
+__global__ void reference(const swan_linear_bf16_args a, const sampled out)
 {
     const int i = blockIdx.x * 128 + threadIdx.x;
-    if (i >= n)
-        return;
-    const int64_t m = at[i].x, c = at[i].y;
+    if (i >= out.n) return;
+    const int64_t m = out.at[i].x, c = out.at[i].y;
+    const bf16 *x = (const bf16 *)a.x + m * a.ldx, *w = (const bf16 *)a.w + c * a.K;
     double d = 0;
     float f = 0;
-    for (int64_t k = 0; k < K; k++) {
-        const float a = __bfloat162float(x[m * ldx + k]), b = __bfloat162float(w[c * K + k]);
-        d += (double)a * b;
-        f = fmaf(a, b, f);
+    for (int64_t k = 0; k < a.K; k++) {
+        const float u = __bfloat162float(x[k]), v = __bfloat162float(w[k]);
+        d += (double)u * v;
+        f = fmaf(u, v, f);
     }
-    d += bias ? bias[c] : 0, f += bias ? bias[c] : 0;
-    const double o = __bfloat162float(old[m * ldy + c]);
-    switch (epi) {
+    const float bias = a.bias ? a.bias[c] : 0.0f;
+    d += bias, f += bias;
+    const double o = __bfloat162float(((const bf16 *)a.y)[m * a.ldy + c]);
+    switch (a.epilogue) {
     case SWAN_EPI_GELU:
         d = 0.5 * d * (1 + tanh(0.79788456080286535588 * (d + 0.044715 * d * d * d)));
         f = 0.5f * f * (1 + tanhf(0.7978845608f * (f + 0.044715f * f * f * f)));
@@ -32,29 +40,35 @@ __global__ void reference(const bf16 *x, int64_t ldx, const bf16 *w, const float
     case SWAN_EPI_SILU: d = d / (1 + exp(-d)), f = f / (1 + expf(-f)); break;
     case SWAN_EPI_MUL: d *= o, f *= (float)o; break;
     case SWAN_EPI_ADD: d += o, f += (float)o; break;
-    case SWAN_EPI_GATED_ADD: d = o + gate[c] * d, f = (float)o + gate[c] * f; break;
+    case SWAN_EPI_GATED_ADD: d = o + a.gate[c] * d, f = (float)o + a.gate[c] * f; break;
     default: break;
     }
-    ref[i] = d, plain[i] = f;
+    out.ref[i] = d, out.plain[i] = f;
 }
 
 typedef std::function<int(const swan_linear_bf16_args *)> linear_fn;
 
-void run_case(const char *name, const linear_fn &f, int M, int N, int K, int epi, bool bias, bool outliers)
+struct shape {
+    int M, N, K, epi;
+    bool bias, outliers;
+};
+
+void run_case(const char *name, const linear_fn &f, const shape &c)
 {
+    const int M = c.M, N = c.N, K = c.K, epi = c.epi;
     matrix x(M, K, 8, 130), w(N, K), y(M, N, 16, 70), y0(M, N, 16, 70);
     buffer b((size_t)N * 4), g((size_t)N * 4);
-    fill(x, 1.0f, 0.2f, outliers), fill(w, 1.0f / sqrtf((float)K), 0.02f), fill(y0);
+    fill(x, 1.0f, 0.2f, c.outliers), fill(w, 1.0f / sqrtf((float)K), 0.02f), fill(y0);
     fill_f32(b.at<float>(), N, 0.5f, 0.0f), fill_f32(g.at<float>(), N, 1.0f, 0.0f);
     swan_linear_bf16_args a = {};
-    a.x = x.p(), a.w = w.p(), a.bias = bias ? b.at<float>() : nullptr, a.gate = g.at<float>(), a.y = y.p();
+    a.x = x.p(), a.w = w.p(), a.bias = c.bias ? b.at<float>() : nullptr, a.gate = g.at<float>(), a.y = y.p();
     a.M = M, a.N = N, a.K = K, a.ldx = x.ld, a.ldy = y.ld, a.epilogue = (swan_epilogue)epi;
     char label[128];
-    snprintf(label, sizeof label, "%s M=%d N=%d K=%d epi=%d%s%s", name, M, N, K, epi, bias ? " bias" : "", outliers ? " outliers" : "");
+    snprintf(label, sizeof label, "%s M=%d N=%d K=%d epi=%d%s%s", name, M, N, K, epi, c.bias ? " bias" : "",
+             c.outliers ? " outliers" : "");
     auto run = [&] {
         y.mem.poison();
-        if (epi >= SWAN_EPI_MUL)
-            CK(cudaMemcpy(y.p(), y0.p(), y.mem.bytes, cudaMemcpyDeviceToDevice));
+        if (epi >= SWAN_EPI_MUL) CK(cudaMemcpy(y.p(), y0.p(), y.mem.bytes, cudaMemcpyDeviceToDevice));
         CK(f(&a));
         finish(label);
     };
@@ -67,38 +81,45 @@ void run_case(const char *name, const linear_fn &f, int M, int N, int K, int epi
     std::vector<int2> at;
     const int64_t all = (int64_t)M * N;
     for (int64_t i = 0; i < std::min<int64_t>(all, 8192); i++) {
-        const int64_t j = all <= 8192 ? i : i < 1024 ? all - 1 - i : (int64_t)(((uint64_t)i * 0x9E3779B97F4A7C15ull + g_seed) % (uint64_t)all);
+        const int64_t j = all <= 8192 ? i
+                          : i < 1024  ? all - 1 - i
+                                      : (int64_t)(((uint64_t)i * 0x9E3779B97F4A7C15ull + g_seed) % (uint64_t)all);
         at.push_back(make_int2((int)(j / N), (int)(j % N)));
     }
     const int n = (int)at.size();
     buffer da(n * sizeof(int2)), dr(n * 8), dp(n * 4);
     CK(cudaMemcpy(da.at<int2>(), at.data(), n * sizeof(int2), cudaMemcpyHostToDevice));
-    reference<<<(n + 127) / 128, 128>>>(x.p(), x.ld, w.p(), a.bias, a.gate, y0.p(), y.ld, K, epi, da.at<int2>(), n, dr.at<double>(), dp.at<float>());
+    swan_linear_bf16_args before = a;
+    before.y = y0.p();
+    reference<<<(n + 127) / 128, 128>>>(before, {da.at<int2>(), n, dr.at<double>(), dp.at<float>()});
     std::vector<double> ref(n);
     std::vector<float> plain(n), got(n);
     CK(cudaMemcpy(ref.data(), dr.at<double>(), n * 8, cudaMemcpyDeviceToHost));
     CK(cudaMemcpy(plain.data(), dp.at<float>(), n * 4, cudaMemcpyDeviceToHost));
     const bf16 *h = (const bf16 *)first.data();
-    for (int i = 0; i < n; i++)
-        got[i] = __bfloat162float(h[at[i].x * y.ld + at[i].y]);
+    for (int i = 0; i < n; i++) got[i] = __bfloat162float(h[at[i].x * y.ld + at[i].y]);
     const verdict v = judge(got, ref, plain, n);
-    report(v.worst <= 1 && margins && bad == 0 && repeat, label, "worst %.3f of bound, rel %.2e, margins %d, bad %ld, repeat %d", v.worst, v.rel, margins, bad, repeat);
+    report(v.worst <= 1 && margins && bad == 0 && repeat, label,
+           "worst %.3f of bound, rel %.2e, margins %d, bad %ld, repeat %d", v.worst, v.rel, margins, bad, repeat);
 }
 
-/* cuBLASLt, loaded at run time; the best of the heuristic's first eight algorithms. Returns ms, or 0 when it is not there. */
+/* cuBLASLt, loaded at run time; the best of the heuristic's first eight algorithms. Returns ms, or 0 when it is not
+ * there. */
 struct lt_api {
     void *lib = nullptr;
 #define LT(name) decltype(&name) p_##name = nullptr;
-#define LT_ALL                                                                                                                                    \
-    LT(cublasLtCreate) LT(cublasLtMatmul) LT(cublasLtMatmulDescCreate) LT(cublasLtMatmulDescSetAttribute) LT(cublasLtMatrixLayoutCreate)          \
-        LT(cublasLtMatmulPreferenceCreate) LT(cublasLtMatmulPreferenceSetAttribute) LT(cublasLtMatmulAlgoGetHeuristic)
+#define LT_ALL                                                                                                       \
+    LT(cublasLtCreate)                                                                                               \
+    LT(cublasLtMatmul)                                                                                               \
+    LT(cublasLtMatmulDescCreate)                                                                                     \
+    LT(cublasLtMatmulDescSetAttribute) LT(cublasLtMatrixLayoutCreate) LT(cublasLtMatmulPreferenceCreate)             \
+        LT(cublasLtMatmulPreferenceSetAttribute) LT(cublasLtMatmulAlgoGetHeuristic)
     LT_ALL
 #undef LT
     lt_api()
     {
         for (const char *n : {"libcublasLt.so.13", "libcublasLt.so", "/usr/local/cuda/lib64/libcublasLt.so.13"})
-            if (!lib)
-                lib = dlopen(n, RTLD_NOW);
+            if (!lib) lib = dlopen(n, RTLD_NOW);
         if (!lib) {
             printf("cuBLASLt not found: %s\n", dlerror());
             return;
@@ -115,8 +136,7 @@ float cublas_ms(const swan_linear_bf16_args &a)
     static cublasLtHandle_t handle;
     static void *ws;
     const size_t ws_bytes = 64 << 20;
-    if (!api.lib)
-        return 0;
+    if (!api.lib) return 0;
     if (!handle) {
         CK(api.p_cublasLtCreate(&handle));
         CK(cudaMalloc(&ws, ws_bytes));
@@ -129,7 +149,8 @@ float cublas_ms(const swan_linear_bf16_args &a)
     CK(api.p_cublasLtMatmulDescSetAttribute(d, CUBLASLT_MATMUL_DESC_TRANSA, &T, sizeof T));
     void *bias16 = nullptr;
     if (a.bias) { /* its bias has the output's type */
-        const cublasLtEpilogue_t e = a.epilogue == SWAN_EPI_GELU ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+        const cublasLtEpilogue_t e =
+            a.epilogue == SWAN_EPI_GELU ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
         CK(cudaMalloc(&bias16, a.N * 2));
         CK(cudaMemset(bias16, 0, a.N * 2));
         CK(api.p_cublasLtMatmulDescSetAttribute(d, CUBLASLT_MATMUL_DESC_EPILOGUE, &e, sizeof e));
@@ -139,16 +160,17 @@ float cublas_ms(const swan_linear_bf16_args &a)
     CK(api.p_cublasLtMatrixLayoutCreate(&lb, CUDA_R_16BF, a.K, a.M, a.ldx));
     CK(api.p_cublasLtMatrixLayoutCreate(&lc, CUDA_R_16BF, a.N, a.M, a.ldy));
     CK(api.p_cublasLtMatmulPreferenceCreate(&pref));
-    CK(api.p_cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &ws_bytes, sizeof ws_bytes));
+    CK(api.p_cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &ws_bytes,
+                                                  sizeof ws_bytes));
     cublasLtMatmulHeuristicResult_t hr[8];
     int got = 0;
     float best = 1e9f;
     const float one = 1, beta = a.epilogue >= SWAN_EPI_ADD ? 1.0f : 0.0f;
-    if (api.p_cublasLtMatmulAlgoGetHeuristic(handle, d, la, lb, lc, lc, pref, 8, hr, &got) || !got)
-        return 0;
+    if (api.p_cublasLtMatmulAlgoGetHeuristic(handle, d, la, lb, lc, lc, pref, 8, hr, &got) || !got) return 0;
     for (int i = 0; i < got; i++)
         best = std::min(best, time_ms(7, [&](int) {
-                            CK(api.p_cublasLtMatmul(handle, d, &one, a.w, la, a.x, lb, &beta, a.y, lc, a.y, lc, &hr[i].algo, ws, ws_bytes, 0));
+                            CK(api.p_cublasLtMatmul(handle, d, &one, a.w, la, a.x, lb, &beta, a.y, lc, a.y, lc,
+                                                    &hr[i].algo, ws, ws_bytes, 0));
                         }));
     cudaFree(bias16);
     return best;
@@ -162,23 +184,25 @@ void check_linear(bool quick)
         const char *name;
         linear_fn f;
         bool fast;
-    } rows[] = {{"linear.bf16 naive", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_naive(0, a); }, false},
-                {"linear.bf16 sm90", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_sm90(0, a); }, true}};
+    } rows[] = {
+        {"linear.bf16 naive", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_naive(0, a); },
+         false},
+        {"linear.bf16 sm90", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_sm90(0, a); }, true}};
     for (auto &r : rows) {
         for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
-            run_case(r.name, r.f, 129, 264, 136, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD);
-        for (int M : quick ? std::vector<int>{1, 65, 257} : std::vector<int>{1, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000})
-            run_case(r.name, r.f, M, 256, 192, SWAN_EPI_NONE, true, false);
-        for (int K : {8, 56, 64, 72, 256, 320})
-            run_case(r.name, r.f, 200, 136, K, SWAN_EPI_NONE, false, false);
+            run_case(r.name, r.f, {129, 264, 136, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
+        for (int M : quick ? std::vector<int>{1, 65, 257}
+                           : std::vector<int>{1, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000})
+            run_case(r.name, r.f, {M, 256, 192, SWAN_EPI_NONE, true, false});
+        for (int K : {8, 56, 64, 72, 256, 320}) run_case(r.name, r.f, {200, 136, K, SWAN_EPI_NONE, false, false});
         if (!quick)
             for (int N : {8, 248, 256, 264, 520, 1536})
-                run_case(r.name, r.f, 300, N, 512, SWAN_EPI_GELU, true, true);
+                run_case(r.name, r.f, {300, N, 512, SWAN_EPI_GELU, true, true});
         if (!quick && r.fast) {
-            run_case(r.name, r.f, 32760, 4608, 1536, SWAN_EPI_NONE, true, false);
-            run_case(r.name, r.f, 32760, 8960, 1536, SWAN_EPI_GELU, true, false);
-            run_case(r.name, r.f, 32760, 1536, 8960, SWAN_EPI_GATED_ADD, true, true);
-            run_case(r.name, r.f, 23296, 1536, 1536, SWAN_EPI_ADD, true, false);
+            run_case(r.name, r.f, {32760, 4608, 1536, SWAN_EPI_NONE, true, false});
+            run_case(r.name, r.f, {32760, 8960, 1536, SWAN_EPI_GELU, true, false});
+            run_case(r.name, r.f, {32760, 1536, 8960, SWAN_EPI_GATED_ADD, true, true});
+            run_case(r.name, r.f, {23296, 1536, 1536, SWAN_EPI_ADD, true, false});
         }
     }
 }
@@ -189,8 +213,9 @@ void bench_linear()
         const char *name;
         int N, K;
         swan_epilogue epi;
-    } shapes[] = {{"QKV", 4608, 1536, SWAN_EPI_NONE}, {"O gated", 1536, 1536, SWAN_EPI_GATED_ADD}, {"FFN1 gelu", 8960, 1536, SWAN_EPI_GELU},
-                  {"FFN2 gated", 1536, 8960, SWAN_EPI_GATED_ADD}, {"O plain", 1536, 1536, SWAN_EPI_NONE}, {"FFN1 plain", 8960, 1536, SWAN_EPI_NONE}};
+    } shapes[] = {{"QKV", 4608, 1536, SWAN_EPI_NONE},       {"O gated", 1536, 1536, SWAN_EPI_GATED_ADD},
+                  {"FFN1 gelu", 8960, 1536, SWAN_EPI_GELU}, {"FFN2 gated", 1536, 8960, SWAN_EPI_GATED_ADD},
+                  {"O plain", 1536, 1536, SWAN_EPI_NONE},   {"FFN1 plain", 8960, 1536, SWAN_EPI_NONE}};
     for (int M : {32760, 23296}) {
         matrix x(M, 8960), w(8960, 1536), y(M, 8960);
         buffer b(8960 * 4), g(8960 * 4);
@@ -203,14 +228,9 @@ void bench_linear()
             const double flop = 2.0 * M * s.N * s.K;
             const float lt0 = cublas_ms(a);
             const float ms = time_ms(15, [&](int) { CK(swan_cuda_linear_bf16_sm90(0, &a)); });
-            for (int group : {4, 16, 32}) {
-                const float t = time_ms(9, [&](int) { CK(swan_cuda_linear_bf16_sm90_group(0, &a, group)); });
-                printf("    group %-2d %6.1f", group, flop / t * 1e-9);
-            }
-            printf("\n");
             const float lt1 = cublas_ms(a), lt = std::min(lt0, lt1);
-            printf("linear.bf16 sm90 %-10s M=%d N=%d K=%d  %7.3f ms  %6.1f TFLOPS   cuBLASLt (best of 8, same fusion where it has one) %6.1f\n", s.name, M, s.N, s.K, ms,
-                   flop / ms * 1e-9, lt > 0 ? flop / lt * 1e-9 : 0.0);
+            printf("linear.bf16 sm90 %-10s M=%d N=%d K=%d  %7.3f ms  %6.1f TFLOPS   cuBLASLt (best of 8) %6.1f\n",
+                   s.name, M, s.N, s.K, ms, flop / ms * 1e-9, lt > 0 ? flop / lt * 1e-9 : 0.0);
         }
     }
 }

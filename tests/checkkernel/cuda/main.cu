@@ -10,17 +10,19 @@
 int g_checks, g_failures;
 uint64_t g_seed;
 
-static __global__ void fill_kernel(bf16 *p, int64_t rows, int64_t cols, int64_t ld, float sd, float mean, int outliers, uint64_t seed)
+static __global__ void fill_kernel(bf16 *p, int64_t rows, int64_t cols, int64_t ld, float sd, float mean,
+                                   int outliers, uint64_t seed)
 {
-    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * cols; i += (int64_t)gridDim.x * blockDim.x) {
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < rows * cols;
+         i += (int64_t)gridDim.x * blockDim.x) {
         uint64_t z = seed + (uint64_t)i * 0x9E3779B97F4A7C15ull; /* splitmix64 */
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
         z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
         z ^= z >> 31;
-        const float u = ((float)(uint32_t)(z >> 40) + 0.5f) * 0x1p-24f, w = (float)(uint32_t)(z & 0xFFFFFF) * 0x1p-24f;
+        const float u = ((float)(uint32_t)(z >> 40) + 0.5f) * 0x1p-24f,
+                    w = (float)(uint32_t)(z & 0xFFFFFF) * 0x1p-24f;
         float v = mean + sd * sqrtf(-2.0f * logf(u)) * cospif(2.0f * w);
-        if (outliers && (i % cols) % 37 == 5)
-            v *= 20.0f;
+        if (outliers && (i % cols) % 37 == 5) v *= 20.0f;
         p[i / cols * ld + i % cols] = __float2bfloat16(v);
     }
 }
@@ -29,14 +31,13 @@ static __global__ void widen(float *dst, const bf16 *src, int64_t n)
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n; i += (int64_t)gridDim.x * blockDim.x)
         dst[i] = __bfloat162float(src[i]);
 }
-static __global__ void scan(const uint16_t *p, int64_t rows, int64_t cols, int64_t ld, int64_t all, unsigned long long *bad, unsigned long long *dirty)
+static __global__ void scan(const uint16_t *p, int64_t rows, int64_t cols, int64_t ld, int64_t all,
+                            unsigned long long *bad, unsigned long long *dirty)
 {
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < all; i += (int64_t)gridDim.x * blockDim.x) {
         const bool inside = i / ld < rows && i % ld < cols;
-        if (inside && (p[i] & 0x7F80) == 0x7F80)
-            atomicAdd(bad, 1ull);
-        if (!inside && p[i] != 0xFFFF)
-            atomicAdd(dirty, 1ull);
+        if (inside && (p[i] & 0x7F80) == 0x7F80) atomicAdd(bad, 1ull);
+        if (!inside && p[i] != 0xFFFF) atomicAdd(dirty, 1ull);
     }
 }
 
@@ -79,8 +80,7 @@ void finish(const char *what)
 {
     for (int i = 0;; i++) {
         const cudaError_t e = cudaStreamQuery(0);
-        if (e == cudaSuccess)
-            return;
+        if (e == cudaSuccess) return;
         if (e != cudaErrorNotReady || i > 100000) {
             printf("FAIL %s: %s\n", what, e == cudaErrorNotReady ? "does not end" : cudaGetErrorString(e));
             fflush(stdout);
@@ -99,8 +99,7 @@ void report(bool ok, const std::string &what, const char *fmt, ...)
     va_end(ap);
     g_checks++;
     g_failures += !ok;
-    if (!ok || getenv("VERBOSE"))
-        printf("%s %-46s %s\n", ok ? "ok  " : "FAIL", what.c_str(), text);
+    if (!ok || getenv("VERBOSE")) printf("%s %-46s %s\n", ok ? "ok  " : "FAIL", what.c_str(), text);
     fflush(stdout);
 }
 
@@ -110,8 +109,7 @@ float time_ms(int reps, const std::function<void(int)> &f)
     cudaEvent_t a, b;
     CK(cudaEventCreate(&a));
     CK(cudaEventCreate(&b));
-    for (int i = 0; i < 3; i++)
-        f(i);
+    for (int i = 0; i < 3; i++) f(i);
     finish("timed kernel");
     for (int i = 0; i < reps; i++) {
         float ms;
@@ -129,14 +127,14 @@ float time_ms(int reps, const std::function<void(int)> &f)
     return t[t.size() / 2];
 }
 
-verdict judge(const std::vector<float> &got, const std::vector<double> &ref, const std::vector<float> &plain, size_t group)
+verdict judge(const std::vector<float> &got, const std::vector<double> &ref, const std::vector<float> &plain,
+              size_t group)
 {
     verdict v;
     double num = 0, den = 0;
     for (size_t g = 0; g < ref.size(); g += group) {
         double slack = 0;
-        for (size_t i = g; i < g + group; i++)
-            slack = std::max(slack, std::fabs(plain[i] - ref[i]));
+        for (size_t i = g; i < g + group; i++) slack = std::max(slack, std::fabs(plain[i] - ref[i]));
         for (size_t i = g; i < g + group; i++) {
             const double err = std::fabs(got[i] - ref[i]);
             const double ulp = std::exp2(std::floor(std::log2(std::max(std::fabs(ref[i]), 1e-30))) - 7);
@@ -156,17 +154,17 @@ int main(int argc, char **argv)
     g_seed = (uint64_t)time(nullptr);
     for (int i = 1; i < argc; i++) {
         const std::string s = argv[i];
-        if (s == "quick" || s == "full" || s == "bench" || s == "all")
-            mode = s;
-        else if (s.rfind("seed=", 0) == 0)
-            g_seed = strtoull(argv[i] + 5, nullptr, 10);
-        else
-            names.push_back(s);
+        if (s == "quick" || s == "full" || s == "bench" || s == "all") mode = s;
+        else if (s.rfind("seed=", 0) == 0) g_seed = strtoull(argv[i] + 5, nullptr, 10);
+        else names.push_back(s);
     }
-    auto wants = [&](const char *n) { return names.empty() || std::find(names.begin(), names.end(), n) != names.end(); };
+    auto wants = [&](const char *n) {
+        return names.empty() || std::find(names.begin(), names.end(), n) != names.end();
+    };
     cudaDeviceProp prop;
     CK(cudaGetDeviceProperties(&prop, 0));
-    printf("%s, sm_%d%d, %d SMs, seed=%llu\n", prop.name, prop.major, prop.minor, prop.multiProcessorCount, (unsigned long long)g_seed);
+    printf("%s, sm_%d%d, %d SMs, seed=%llu\n", prop.name, prop.major, prop.minor, prop.multiProcessorCount,
+           (unsigned long long)g_seed);
     struct {
         const char *name;
         void (*check)(bool);
@@ -176,8 +174,7 @@ int main(int argc, char **argv)
                {"norm", check_norm, bench_norm},
                {"vsa", check_vsa, bench_vsa}};
     for (auto &f : all) {
-        if (!wants(f.name))
-            continue;
+        if (!wants(f.name)) continue;
         const int before = g_failures, had = g_checks;
         if (mode != "bench") {
             f.check(mode == "quick");
@@ -187,7 +184,6 @@ int main(int argc, char **argv)
         }
     }
     for (auto &f : all)
-        if (wants(f.name) && (mode == "bench" || mode == "all"))
-            f.bench();
+        if (wants(f.name) && (mode == "bench" || mode == "all")) f.bench();
     return g_failures ? 1 : 0;
 }

@@ -1,4 +1,4 @@
-"""PyTorch's attention at the same shapes, for the lines beside ours: scaled_dot_product_attention, cuDNN and FlashAttention-2."""
+"""PyTorch's attention at the same shapes, for the lines beside ours: SDPA with cuDNN and with FlashAttention-2."""
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention as sdpa

@@ -1,20 +1,31 @@
-/* Block-sparse attention over listed tiles (VSA's fine branch), bf16, head_dim 128, sm_90a: each tile of at most 64 query rows
- * attends to the rows of topk tiles. Source: VSA (arXiv 2505.13389), inner loop after FlashAttention-3 (arXiv 2407.08608).
+/* Block-sparse attention over listed tiles (VSA's fine branch), bf16, head_dim 128, sm_90a: each tile of at most
+ * 64 query rows attends to the rows of topk tiles. Source: VSA (arXiv 2505.13389); inner loop after
+ * FlashAttention-3 (arXiv 2407.08608).
  *
- * Shapes: q, k, v, out bf16 [L, H, 128] in tile order without padding; tile_start i32 [tiles+1], index i32 [H, tiles, topk].
- * Row strides multiples of 8, bases aligned to 16 B. Partial tiles: keys past a tile's end are masked, rows past it not written.
+ * Shapes: q, k, v, out bf16 [L, H, 128] in tile order without padding; tile_start i32 [tiles+1], index i32 [H,
+ * tiles, topk]. Row strides multiples of 8, bases aligned to 16 B. Keys past a tile's end are masked, rows past it
+ * not written.
+ *
  * Numerics: as the dense kernel: fp32 sums and statistics, P rounded to bf16. Deterministic.
- * Roofline at L = 32,760, 624 tiles, top-k 125: 1.96 TFLOP counting tiles as full (1.3 without padding): 2.0 ms at 989 TFLOPS. A
- * 64-row query tile does 64 FLOP a byte of K and V, so L2 is the other wall: 30.7 GB, 4.4 ms at 7 TB/s, were nothing shared.
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention`, uniformly random lists (bench/LOG.md): 624 tiles, top-k 125:
- * 3.97 ms, 494 TFLOPS on padded FLOPs; 364 tiles, top-k 73: 1.36 ms, 491 TFLOPS. The target of 540 is not reached.
  *
- * Plan: persistent CTAs of one producer warpgroup and two consumer warpgroups. A consumer warpgroup and a producer thread form an
- * independent stream: one query tile at a time, pairs of listed tiles (128 keys) as one block, a ring of three 32 KiB units through
- * which K and V pass in the order K0 K1 V0 K2 V1 ..; S(i+1) = Q K is issued before O += P(i) V. Items run head by head, so
- * that one head's K and V stay in L2. The producer reads the list and hands the key counts over with each unit of K.
- * Not tried yet: a mask only for pairs with partial tiles (now 128 instructions an iteration); a turn barrier between the
- * streams; clusters that share the union of two neighbours' lists; smaller blocks with more streams. */
+ * Roofline at L = 32,760, 624 tiles, top-k 125: 1.96 TFLOP counting tiles as full (1.3 without padding), 2.0 ms at
+ * 989 TFLOPS. A 64-row query tile does 64 FLOP for a byte of K and V, so L2 is the other wall: 30.7 GB, 4.4 ms at
+ * 7 TB/s.
+ *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention`, uniformly random lists (bench/LOG.md):
+ * 624 tiles, top-k 125: 3.97 ms, 494 TFLOPS on padded FLOPs; 364 tiles, top-k 73: 1.36 ms, 491 TFLOPS. The target
+ * of 540 is not reached.
+ *
+ * Plan: persistent CTAs of one producer warpgroup and two consumer warpgroups. A consumer warpgroup and a producer
+ * thread form an independent stream: one query tile at a time, pairs of listed tiles (128 keys) as one block, a
+ * ring of three 32 KiB units through which K and V pass in the order K0 K1 V0 K2 V1 ..; S(i+1) = Q K is issued
+ * before O += P(i) V. Items run head by head, so that one head's K and V stay in L2. The producer reads the list
+ * and hands the key counts over with each unit of K.
+ *
+ * Tried: counts read by the consumers (dependent global loads stall them before each product): replaced before it
+ * was timed. Not tried: a mask only for pairs with partial tiles (now 128 instructions an iteration); a turn
+ * barrier between the streams; clusters that share the union of two neighbours' lists; smaller blocks with more
+ * streams. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
@@ -22,7 +33,8 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-namespace {
+namespace
+{
 
 struct params {
     CUtensorMap q, k, v;
@@ -33,15 +45,17 @@ struct params {
     float scale_log2;
 };
 
-/* Each consumer warpgroup has its own stream: 64 query rows and a ring of three units; a unit is the K or the V of two tiles. */
+/* Each consumer warpgroup has its own stream: 64 query rows and a ring of three units; a unit is the K or the V of
+ * two tiles. */
 enum {
-    PAIR = 128,
+    PAIR = SWAN_FLASH_KEYS, /* keys of two tiles */
     UNIT = PAIR * 256,
     RING = 3,
     AT_Q = 0,
     AT_RING = 2 * SWAN_FLASH_Q_BYTES,
     AT_BARS = AT_RING + 2 * RING * UNIT,
-    BARS = 2 + 3 * RING, /* a stream's, 8 bytes each: Q full, Q empty, units full, units empty, and the key counts of K units */
+    BARS = 2 + 3 * RING, /* a stream's, 8 bytes each: Q full, Q empty, units full, units empty, and the key counts of
+                            K units */
     SMEM_BYTES = AT_BARS + 2 * BARS * 8 + 1024
 };
 enum { Q_FULL = 0, Q_EMPTY = 1, FULL = 2, EMPTY = 2 + RING, COUNTS = 2 + 2 * RING };
@@ -62,8 +76,8 @@ SWAN_DEV stream_at stream_of(uint32_t base, int s)
 SWAN_DEV int unit_k(int i) { return i == 0 ? 0 : 2 * i - 1; }
 SWAN_DEV int unit_v(int i, int n) { return i == n - 1 ? 2 * n - 1 : 2 * i + 2; }
 
-/* Two tiles of the list: first rows and how many keys each really holds. An odd list's last pair has its tile twice, the second
- * time with no keys, so that what is in shared memory is always finite. */
+/* Two tiles of the list: first rows and how many keys each really holds. An odd list's last pair has its tile twice,
+ * the second time with no keys, so that what is in shared memory is always finite. */
 struct pair {
     int row[2], count[2];
 };
@@ -84,7 +98,9 @@ SWAN_DEV void load_pair(const CUtensorMap *map, const stream_at &at, const pair 
     const int slot = unit % RING;
     const uint32_t full = at.bars + 8 * (FULL + slot), dst = at.ring + slot * UNIT;
     swan_mbar_wait(at.bars + 8 * (EMPTY + slot), ((unit / RING) & 1) ^ 1);
-    asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(at.bars + 8 * (COUNTS + slot)), "r"(r.count[0]), "r"(r.count[1]) : "memory");
+    asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(at.bars + 8 * (COUNTS + slot)), "r"(r.count[0]),
+                 "r"(r.count[1])
+                 : "memory");
     swan_mbar_expect_tx(full, UNIT);
 #pragma unroll
     for (int b = 0; b < 2; b++) {
@@ -105,7 +121,8 @@ SWAN_DEV void produce(const params &p, const stream_at &at, int first, int step)
         swan_mbar_wait(at.bars + 8 * Q_EMPTY, (round & 1) ^ 1);
         swan_mbar_expect_tx(at.bars + 8 * Q_FULL, SWAN_FLASH_Q_BYTES);
         swan_tma_load_2d(at.q, &p.q, at.bars + 8 * Q_FULL, col, row, SWAN_L2_EVICT_FIRST);
-        swan_tma_load_2d(at.q + SWAN_FLASH_Q_BYTES / 2, &p.q, at.bars + 8 * Q_FULL, col + 64, row, SWAN_L2_EVICT_FIRST);
+        swan_tma_load_2d(at.q + SWAN_FLASH_Q_BYTES / 2, &p.q, at.bars + 8 * Q_FULL, col + 64, row,
+                         SWAN_L2_EVICT_FIRST);
         for (int i = 1; i < n; i++) {
             const pair next = pair_at(p, list, i);
             load_pair(&p.k, at, next, units + unit_k(i), col);
@@ -117,19 +134,24 @@ SWAN_DEV void produce(const params &p, const stream_at &at, int first, int step)
     }
 }
 
-SWAN_DEV void wait_unit(const stream_at &at, int unit) { swan_mbar_wait(at.bars + 8 * (FULL + unit % RING), (unit / RING) & 1); }
+SWAN_DEV void wait_unit(const stream_at &at, int unit)
+{
+    swan_mbar_wait(at.bars + 8 * (FULL + unit % RING), (unit / RING) & 1);
+}
 SWAN_DEV uint32_t unit_addr(const stream_at &at, int unit) { return at.ring + unit % RING * UNIT; }
 SWAN_DEV void release(const stream_at &at, int unit)
 {
-    if ((threadIdx.x & 31) == 0)
-        swan_mbar_arrive(at.bars + 8 * (EMPTY + unit % RING));
+    if ((threadIdx.x & 31) == 0) swan_mbar_arrive(at.bars + 8 * (EMPTY + unit % RING));
 }
 
 /* Key counts that came with a K unit. */
 SWAN_DEV int2 unit_counts(const stream_at &at, int unit)
 {
     int2 c;
-    asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];" : "=r"(c.x), "=r"(c.y) : "r"(at.bars + 8 * (COUNTS + unit % RING)) : "memory");
+    asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
+                 : "=r"(c.x), "=r"(c.y)
+                 : "r"(at.bars + 8 * (COUNTS + unit % RING))
+                 : "memory");
     return c;
 }
 
@@ -139,8 +161,7 @@ SWAN_DEV void mask_pair(float (&s)[PAIR / 2], int2 count)
 #pragma unroll
     for (int i = 0; i < PAIR / 2; i++) {
         const int col = col0 + ((i >> 2) & 7) * 8 + (i & 1);
-        if (col >= (i < PAIR / 4 ? count.x : count.y))
-            s[i] = -INFINITY;
+        if (col >= (i < PAIR / 4 ? count.x : count.y)) s[i] = -INFINITY;
     }
 }
 
@@ -157,15 +178,17 @@ SWAN_DEV void store_rows(const params &p, const stream_at &at, const float (&o)[
 #pragma unroll
     for (int r = t >> 4; r < 64; r += 8) {
         uint32_t v[4];
-        const uint32_t from = at.q + (chunk >> 3) * (SWAN_FLASH_Q_BYTES / 2) + r * 128 + (((chunk & 7) ^ (r & 7)) << 4);
-        asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3]) : "r"(from) : "memory");
-        if (r < rows)
-            *(uint4 *)(out + r * p.ldo + chunk * 8) = make_uint4(v[0], v[1], v[2], v[3]);
+        const uint32_t from =
+            at.q + (chunk >> 3) * (SWAN_FLASH_Q_BYTES / 2) + r * 128 + (((chunk & 7) ^ (r & 7)) << 4);
+        asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+                     : "r"(from)
+                     : "memory");
+        if (r < rows) *(uint4 *)(out + r * p.ldo + chunk * 8) = make_uint4(v[0], v[1], v[2], v[3]);
     }
     swan_fence_async_shared();
     swan_bar_sync(BAR_WG + wg, 128);
-    if (t == 0)
-        swan_mbar_arrive(at.bars + 8 * Q_EMPTY);
+    if (t == 0) swan_mbar_arrive(at.bars + 8 * Q_EMPTY);
 }
 
 SWAN_DEV void consume(const params &p, const stream_at &at, int first, int step, int wg)
@@ -179,18 +202,17 @@ SWAN_DEV void consume(const params &p, const stream_at &at, int first, int step,
         wait_unit(at, units);
         int2 count = unit_counts(at, units);
         swan_wgmma_fence();
-        swan_flash_qk<PAIR>(s, at.q, unit_addr(at, units));
+        swan_flash_qk(s, at.q, unit_addr(at, units));
 #pragma unroll
-        for (int i = 0; i < 64; i++)
-            o[i] = 0.0f;
+        for (int i = 0; i < 64; i++) o[i] = 0.0f;
         m[0] = m[1] = -1e30f;
         l[0] = l[1] = 0.0f;
         swan_wgmma_wait<0>();
         swan_wgmma_pin(s);
         release(at, units);
         mask_pair(s, count);
-        swan_flash_softmax<PAIR>(s, m, l, corr, p.scale_log2);
-        swan_flash_round_p<PAIR>(pr, s);
+        swan_flash_softmax(s, m, l, corr, p.scale_log2);
+        swan_flash_round_p(pr, s);
 #pragma unroll 1
         for (int i = 1; i < n; i++) {
             const int uk = units + unit_k(i), uv = units + unit_v(i - 1, n);
@@ -198,28 +220,27 @@ SWAN_DEV void consume(const params &p, const stream_at &at, int first, int step,
             count = unit_counts(at, uk);
             swan_wgmma_pin(pr);
             swan_wgmma_fence();
-            swan_flash_qk<PAIR>(s, at.q, unit_addr(at, uk));
+            swan_flash_qk(s, at.q, unit_addr(at, uk));
             wait_unit(at, uv);
-            swan_flash_pv<PAIR>(o, pr, unit_addr(at, uv));
+            swan_flash_pv(o, pr, unit_addr(at, uv));
             swan_wgmma_wait<1>();
             swan_wgmma_pin(s);
             release(at, uk);
             mask_pair(s, count);
-            swan_flash_softmax<PAIR>(s, m, l, corr, p.scale_log2);
+            swan_flash_softmax(s, m, l, corr, p.scale_log2);
             swan_flash_hold(l[0] + l[1], at.bars);
             swan_wgmma_wait<0>();
             swan_wgmma_pin(o);
             release(at, uv);
-            swan_flash_round_p<PAIR>(pr, s);
+            swan_flash_round_p(pr, s);
 #pragma unroll
-            for (int j = 0; j < 64; j++)
-                o[j] *= corr[(j >> 1) & 1];
+            for (int j = 0; j < 64; j++) o[j] *= corr[(j >> 1) & 1];
         }
         const int uv = units + 2 * n - 1;
         wait_unit(at, uv);
         swan_wgmma_pin(pr);
         swan_wgmma_fence();
-        swan_flash_pv<PAIR>(o, pr, unit_addr(at, uv));
+        swan_flash_pv(o, pr, unit_addr(at, uv));
         swan_wgmma_wait<0>();
         swan_wgmma_pin(o);
         release(at, uv);
@@ -252,8 +273,7 @@ __global__ void __launch_bounds__(384, 1) sparse_bf16(const __grid_constant__ pa
     if (wg == 0) {
         swan_reg_dec<40>();
         const int s = (int)threadIdx.x >> 5; /* warps 0 and 1 feed one stream each */
-        if (s < 2 && (threadIdx.x & 31) == 0)
-            produce(p, stream_of(base, s), (int)blockIdx.x * 2 + s, step);
+        if (s < 2 && (threadIdx.x & 31) == 0) produce(p, stream_of(base, s), (int)blockIdx.x * 2 + s, step);
     } else {
         swan_reg_inc<232>();
         consume(p, stream_of(base, wg - 1), (int)blockIdx.x * 2 + wg - 1, step, wg - 1);
@@ -268,13 +288,13 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
     params p;
     cudaError_t e;
     int dev = 0, sms = 0;
-    if (a->head_dim != 128)
-        return cudaErrorNotSupported;
-    if (a->L < 1 || a->L > 1 << 24 || a->tiles < 1 || a->heads < 1 || a->tiles * a->heads > 1 << 24 || a->topk < 1 || a->topk > a->tiles ||
-        ((a->ldq | a->ldk | a->ldv | a->ldo) & 7))
+    if (a->head_dim != 128) return cudaErrorNotSupported;
+    if (a->L < 1 || a->L > 1 << 24 || a->tiles < 1 || a->heads < 1 || a->tiles * a->heads > 1 << 24 || a->topk < 1 ||
+        a->topk > a->tiles || ((a->ldq | a->ldk | a->ldv | a->ldo) & 7))
         return cudaErrorInvalidValue;
     const uint64_t width = (uint64_t)a->heads * 128;
-    if ((e = swan_tma_map_bf16(&p.q, a->q, a->L, width, a->ldq, 64)) || (e = swan_tma_map_bf16(&p.k, a->k, a->L, width, a->ldk, 64)) ||
+    if ((e = swan_tma_map_bf16(&p.q, a->q, a->L, width, a->ldq, 64)) ||
+        (e = swan_tma_map_bf16(&p.k, a->k, a->L, width, a->ldk, 64)) ||
         (e = swan_tma_map_bf16(&p.v, a->v, a->L, width, a->ldv, 64)))
         return e;
     if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
@@ -286,6 +306,7 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
     p.tiles = (int)a->tiles, p.topk = (int)a->topk, p.items = (int)(a->tiles * a->heads);
     p.scale_log2 = a->scale * 1.4426950408889634f;
     const int ctas = (p.items + 1) / 2;
-    sparse_bf16<<<ctas < sms ? ctas : sms, 384, SMEM_BYTES, stream>>>(p);
+    const int grid = ctas < sms ? ctas : sms;
+    sparse_bf16<<<grid, 384, SMEM_BYTES, stream>>>(p);
     return cudaGetLastError();
 }

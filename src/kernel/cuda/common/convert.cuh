@@ -18,14 +18,17 @@ SWAN_DEV void swan_unpack8(const uint4 &u, float (&v)[8])
 
 SWAN_DEV uint4 swan_pack8(const float (&v)[8])
 {
-    return make_uint4(swan_pack_bf16(v[0], v[1]), swan_pack_bf16(v[2], v[3]), swan_pack_bf16(v[4], v[5]), swan_pack_bf16(v[6], v[7]));
+    return make_uint4(swan_pack_bf16(v[0], v[1]), swan_pack_bf16(v[2], v[3]), swan_pack_bf16(v[4], v[5]),
+                      swan_pack_bf16(v[6], v[7]));
 }
 
 /* Data that is read once: past L1, and not kept there. */
 SWAN_DEV uint4 swan_load_stream(const void *p)
 {
     uint4 u;
-    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.x), "=r"(u.y), "=r"(u.z), "=r"(u.w) : "l"(p));
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(u.x), "=r"(u.y), "=r"(u.z), "=r"(u.w)
+                 : "l"(p));
     return u;
 }
 

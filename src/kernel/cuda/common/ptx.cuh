@@ -1,8 +1,8 @@
-/* Thin wrappers over the PTX that the fast kernels need: mbarriers, TMA, named barriers, register hand-over, launch dependence.
- * Source of the semantics: the PTX ISA (mbarrier, cp.async.bulk.tensor, setmaxnreg, griddepcontrol).
+/* Thin wrappers over the PTX that the fast kernels need: mbarriers, TMA, named barriers, register hand-over, launch
+ * dependence. Source of the semantics: the PTX ISA (mbarrier, cp.async.bulk.tensor, setmaxnreg, griddepcontrol).
  *
- * All shared-memory addresses are 32-bit `.shared` addresses (swan_smem_u32). Hopper-only parts exist only where the compiler
- * targets sm_90a; SWAN_SM90A says so. Elsewhere a kernel that uses them must compile to an empty body. */
+ * All shared-memory addresses are 32-bit `.shared` addresses (swan_smem_u32). Hopper-only parts exist only where the
+ * compiler targets sm_90a; SWAN_SM90A says so. Elsewhere a kernel that uses them must compile to an empty body. */
 #ifndef SWAN_KERNEL_CUDA_COMMON_PTX_CUH
 #define SWAN_KERNEL_CUDA_COMMON_PTX_CUH
 
@@ -35,14 +35,21 @@ SWAN_DEV uint32_t swan_pack_bf16(float lo, float hi)
 }
 
 /* Named barriers 1..15 among `threads` threads: sync waits, arrive does not. */
-SWAN_DEV void swan_bar_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
-SWAN_DEV void swan_bar_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+SWAN_DEV void swan_bar_sync(int id, int threads)
+{
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+SWAN_DEV void swan_bar_arrive(int id, int threads)
+{
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
 
 /* Four 8x8 b16 matrices from registers to shared memory; lane l gives the row address of matrix l/8, row l%8. */
 SWAN_DEV void swan_stmatrix_x4(uint32_t addr, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
 #if SWAN_SM90A
-    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(addr), "r"(a), "r"(b), "r"(c), "r"(d)
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(addr), "r"(a), "r"(b), "r"(c),
+                 "r"(d)
                  : "memory");
 #endif
 }
@@ -92,33 +99,41 @@ SWAN_DEV void swan_mbar_wait(uint32_t bar, uint32_t parity)
 #define SWAN_L2_EVICT_NORMAL 0x1000000000000000ull
 #define SWAN_L2_EVICT_LAST 0x14F0000000000000ull
 
-SWAN_DEV void swan_tma_prefetch_map(const CUtensorMap *map)
-{
-    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
 SWAN_DEV void swan_tma_load_2d(uint32_t dst, const CUtensorMap *map, uint32_t bar, int x, int y, uint64_t hint)
 {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%3,%4}], [%2], %5;" ::"r"(dst),
-                 "l"(map), "r"(bar), "r"(x), "r"(y), "l"(hint)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint"
+        " [%0], [%1, {%3,%4}], [%2], %5;" ::
+            "r"(dst),
+        "l"(map), "r"(bar), "r"(x), "r"(y), "l"(hint)
+        : "memory");
 }
 /* The same box to the same offset in every CTA of `mask`, completing on each one's own barrier. */
-SWAN_DEV void swan_tma_load_2d_multicast(uint32_t dst, const CUtensorMap *map, uint32_t bar, int x, int y, uint16_t mask, uint64_t hint)
+SWAN_DEV void swan_tma_load_2d_multicast(uint32_t dst, const CUtensorMap *map, uint32_t bar, int x, int y,
+                                         uint16_t mask, uint64_t hint)
 {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint"
-                 " [%0], [%1, {%3,%4}], [%2], %5, %6;" ::"r"(dst),
-                 "l"(map), "r"(bar), "r"(x), "r"(y), "h"(mask), "l"(hint)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint"
+        " [%0], [%1, {%3,%4}], [%2], %5, %6;" ::"r"(dst),
+        "l"(map), "r"(bar), "r"(x), "r"(y), "h"(mask), "l"(hint)
+        : "memory");
 }
 SWAN_DEV void swan_tma_store_2d(const CUtensorMap *map, uint32_t src, int x, int y)
 {
-    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2,%3}], [%1];" ::"l"(map), "r"(src), "r"(x), "r"(y)
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2,%3}], [%1];" ::"l"(map), "r"(src),
+                 "r"(x), "r"(y)
                  : "memory");
 }
 SWAN_DEV void swan_tma_commit(void) { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /* Waits until at most N of this thread's store groups still read shared memory. */
-template <int N> SWAN_DEV void swan_tma_wait_read(void) { asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory"); }
-template <int N> SWAN_DEV void swan_tma_wait(void) { asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory"); }
+template <int N> SWAN_DEV void swan_tma_wait_read(void)
+{
+    asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
+}
+template <int N> SWAN_DEV void swan_tma_wait(void)
+{
+    asm volatile("cp.async.bulk.wait_group %0;" ::"n"(N) : "memory");
+}
 
 /* Generic-proxy writes to shared memory become visible to wgmma and TMA: every writing thread, before the barrier. */
 SWAN_DEV void swan_fence_async_shared(void) { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
@@ -135,8 +150,9 @@ SWAN_DEV void swan_cluster_sync(void)
     asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-/* ---- register hand-over between warpgroups. The sum over the block may not exceed what it was launched with: 384 threads at
- * 168 registers are 64,512, which 24 + 2 x 240 and 40 + 2 x 232 fill exactly; 32 + 2 x 240 waits for ever. ---- */
+/* ---- register hand-over between warpgroups. The sum over the block may not exceed what it was launched with: 384
+ * threads at 168 registers are 64,512, which 24 + 2 x 240 and 40 + 2 x 232 fill exactly; 32 + 2 x 240 waits for ever.
+ * ---- */
 template <int N> SWAN_DEV void swan_reg_dec(void) { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> SWAN_DEV void swan_reg_inc(void) { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 

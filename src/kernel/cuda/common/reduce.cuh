@@ -5,26 +5,24 @@
 static __device__ __forceinline__ float swan_warp_sum(float v)
 {
 #pragma unroll
-    for (int d = 16; d > 0; d >>= 1)
-        v += __shfl_xor_sync(0xffffffffu, v, d);
+    for (int d = 16; d > 0; d >>= 1) v += __shfl_xor_sync(0xffffffffu, v, d);
     return v;
 }
 
 static __device__ __forceinline__ float swan_warp_max(float v)
 {
 #pragma unroll
-    for (int d = 16; d > 0; d >>= 1)
-        v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, d));
+    for (int d = 16; d > 0; d >>= 1) v = fmaxf(v, __shfl_xor_sync(0xffffffffu, v, d));
     return v;
 }
 
-/* Over a block of at most 1024 threads, a multiple of 32; every thread gets the sum. `scratch` f32 [32], free again on return. */
+/* Over a block of at most 1024 threads, a multiple of 32; every thread gets the sum. `scratch` f32 [32], free again
+ * on return. */
 static __device__ __forceinline__ float swan_block_sum(float v, float *scratch)
 {
     const int lane = (int)threadIdx.x & 31, warps = (int)blockDim.x >> 5;
     v = swan_warp_sum(v);
-    if (lane == 0)
-        scratch[threadIdx.x >> 5] = v;
+    if (lane == 0) scratch[threadIdx.x >> 5] = v;
     __syncthreads();
     v = swan_warp_sum(lane < warps ? scratch[lane] : 0.0f);
     __syncthreads();
@@ -35,8 +33,7 @@ static __device__ __forceinline__ float swan_block_max(float v, float *scratch)
 {
     const int lane = (int)threadIdx.x & 31, warps = (int)blockDim.x >> 5;
     v = swan_warp_max(v);
-    if (lane == 0)
-        scratch[threadIdx.x >> 5] = v;
+    if (lane == 0) scratch[threadIdx.x >> 5] = v;
     __syncthreads();
     v = swan_warp_max(lane < warps ? scratch[lane] : -INFINITY);
     __syncthreads();

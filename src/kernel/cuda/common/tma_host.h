@@ -1,5 +1,5 @@
-/* Host side of TMA: encodes the tensor map of a row-major bf16 matrix. The driver's entry point is looked up through the
- * runtime, so that nothing links against libcuda and the program starts without a driver. */
+/* Host side of TMA: encodes the tensor map of a row-major bf16 matrix. The driver's entry point is looked up through
+ * the runtime, so that nothing links against libcuda and the program starts without a driver. */
 #ifndef SWAN_KERNEL_CUDA_COMMON_TMA_HOST_H
 #define SWAN_KERNEL_CUDA_COMMON_TMA_HOST_H
 
@@ -7,23 +7,25 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
-typedef CUresult (*swan_tma_encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *,
-                                       const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-                                       CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+typedef CUresult (*swan_tma_encode_fn)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                                       const cuuint64_t *, const cuuint32_t *, const cuuint32_t *,
+                                       CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
+                                       CUtensorMapFloatOOBfill);
 
-/* Matrix bf16 [rows, cols], `ld` elements from row to row; boxes of box_rows x 64 columns, 128-byte swizzle, reads outside are zero
- * and writes outside are dropped. Needs: base aligned to 16 B, ld a multiple of 8, box_rows <= 256. */
-static inline cudaError_t swan_tma_map_bf16(CUtensorMap *map, const void *base, uint64_t rows, uint64_t cols, uint64_t ld, uint32_t box_rows)
+/* Matrix bf16 [rows, cols], `ld` elements from row to row; boxes of box_rows x 64 columns, 128-byte swizzle, reads
+ * outside are zero and writes outside are dropped. Needs: base aligned to 16 B, ld a multiple of 8, box_rows <= 256.
+ */
+static inline cudaError_t swan_tma_map_bf16(CUtensorMap *map, const void *base, uint64_t rows, uint64_t cols,
+                                            uint64_t ld, uint32_t box_rows)
 {
     static swan_tma_encode_fn encode; /* same value whichever thread stores it */
     if (!encode) {
         void *fn = nullptr;
         cudaDriverEntryPointQueryResult found;
-        cudaError_t e = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &fn, 12000, cudaEnableDefault, &found);
-        if (e != cudaSuccess)
-            return e;
-        if (found != cudaDriverEntryPointSuccess || !fn)
-            return cudaErrorNotSupported;
+        cudaError_t e =
+            cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &fn, 12000, cudaEnableDefault, &found);
+        if (e != cudaSuccess) return e;
+        if (found != cudaDriverEntryPointSuccess || !fn) return cudaErrorNotSupported;
         encode = (swan_tma_encode_fn)fn;
     }
     const cuuint64_t dims[2] = {cols, rows};

@@ -1,23 +1,36 @@
-/* Matrix product with fused epilogue, bf16, sm_90a: r = x W^T + bias; y = r, gelu(r), silu(r), y * r, y + r or y + gate * r.
+/* Matrix product with fused epilogue, bf16, sm_90a: r = x W^T + bias; y = r, gelu(r), silu(r), y * r, y + r or y +
+ * gate * r.
  *
- * Shapes: x bf16 [M, K], W bf16 [N, K] contiguous, y bf16 [M, N]; bias, gate f32 [N]. N, K and strides multiples of 8, bases aligned to
- * 16 B. Any M, N, K: TMA reads zeros outside and drops stores there.
- * Numerics: fp32 products and sums, one rounding at the end (the old y is read as bf16, the sum is fp32). GELU is the tanh form as
- * x / (1 + e^-2u). Deterministic.
- * Roofline (M = 32,760): QKV 0.464 TFLOP, 0.47 ms at 989 TFLOPS; O 0.155, 0.16 ms; FFN1 and FFN2 0.902, 0.91 ms each.
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench linear` (bench/LOG.md), TFLOPS beside cuBLASLt, best of its first eight
- * algorithms in the same run, M = 32,760 | 23,296:
- *   QKV 4608 x 1536 743 (746) | 727 (713);   O gated 1536 x 1536 551 (638) | 500 (627);
- *   FFN1 gelu 8960 x 1536 675 (713) | 669 (698);   FFN2 gated 1536 x 8960 657 (728) | 596 (668).
- * So QKV is at cuBLASLt's speed and the others are 5 to 20 % below it: cuBLASLt should fill those shapes until this is mended.
+ * Shapes: x bf16 [M, K], W bf16 [N, K] contiguous, y bf16 [M, N]; bias, gate f32 [N]. N, K and strides multiples
+ * of 8, bases aligned to 16 B. Any M, N, K: TMA reads zeros outside and drops stores there.
  *
- * Plan: persistent clusters of two CTAs (256 x 256 outputs, 128 x 256 each); one producer thread, two consumer warpgroups of 64 x 256;
- * four stages of K = 64 (48 KiB); each CTA loads its rows of x and half of W's rows for both (multicast). Epilogue from registers:
- * old values are fetched before the last products end, 64 columns at a time go through swizzled shared memory to a TMA store.
- * Tiles go in groups of 8 cluster rows that sweep N, so x is read once from HBM.
- * Known costs: the epilogue is exposed (the accumulators fill the registers), which weighs most at K = 1536; 768 cluster tiles of the
- * 1536 x 1536 product are 11.6 waves of 66 clusters. Tried: groups of 4, 16, 32 rows: within 2 %, 32 is worse (703 at QKV).
- * Not tried: stores of whole rows, 192-wide tiles for N = 1536, an epilogue that overlaps the next tile's products. */
+ * Numerics: fp32 products and sums, one rounding at the end (the old y is read as bf16, the sum is fp32). GELU is
+ * the tanh form as x / (1 + e^-2u). Deterministic.
+ *
+ * Roofline (M = 32,760, 989 TFLOPS): QKV 0.464 TFLOP, 0.47 ms; O 0.155, 0.16 ms; FFN1 and FFN2 0.902, 0.91 ms
+ * each.
+ *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench linear` (bench/LOG.md): TFLOPS at M = 32,760 |
+ * 23,296, in parentheses cuBLASLt, the best of its first eight algorithms, in the same run:
+ * - QKV 4608 x 1536: 743 (746) | 727 (713)
+ * - O gated 1536 x 1536: 551 (638) | 500 (627)
+ * - FFN1 gelu 8960 x 1536: 675 (713) | 669 (698)
+ * - FFN2 gated 1536 x 8960: 657 (728) | 596 (668)
+ *
+ * So QKV is at cuBLASLt's speed and the others are 4 to 20 % below it: cuBLASLt should fill those shapes until
+ * this is mended.
+ *
+ * Plan: persistent clusters of two CTAs (256 x 256 outputs, 128 x 256 each); one producer thread, two consumer
+ * warpgroups of 64 x 256; four stages of K = 64 (48 KiB); each CTA loads its rows of x, and half of W's rows for
+ * both (multicast). Epilogue from registers: old values are fetched before the last products end; 64 columns at a
+ * time go through swizzled shared memory to a TMA store. Tiles go in groups of 8 cluster rows that sweep N, so
+ * that x is read once from HBM.
+ *
+ * Known costs: the epilogue is exposed (the accumulators fill the registers), which weighs most at K = 1536; the
+ * 768 cluster tiles of the 1536 x 1536 product are 11.6 waves of 66 clusters.
+ *
+ * Tried: groups of 4 and 16 rows: within the noise; 32: worse (703 at QKV). Not tried: wider stores, 192-wide
+ * tiles for N = 1536, an epilogue that overlaps the next tile's products. */
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/common/wgmma.cuh"
@@ -25,9 +38,10 @@
 
 #include <cuda_runtime.h>
 
-namespace {
+namespace
+{
 
-enum { BM = 128, BN = 256, BK = 64, STAGES = 4, CL = 2 };
+enum { BM = 128, BN = 256, BK = 64, STAGES = 4, CL = 2, GROUP = 8 };
 
 struct params {
     CUtensorMap x, w, y;
@@ -36,7 +50,7 @@ struct params {
     int64_t ldy;
     int M, N;
     int k_blocks, m_tiles, n_tiles; /* m_tiles counts pairs: 256 rows, 128 for each CTA of the cluster */
-    int group;                      /* cluster rows that sweep N together */
+    int group; /* cluster rows that sweep N together */
 };
 
 enum { BAR_WG = 1 };
@@ -52,7 +66,8 @@ enum {
 
 #if SWAN_SM90A
 
-/* Tiles in groups of cluster rows, n outer, so that the running clusters share W tiles and a group's x stays in L2. */
+/* Tiles in groups of cluster rows, n outer, so that the running clusters share W tiles and a group's x stays in L2.
+ */
 SWAN_DEV void tile_at(const params &p, int i, int &m, int &n)
 {
     const int full = p.group * p.n_tiles, g = i / full, left = p.m_tiles - g * p.group;
@@ -74,8 +89,8 @@ SWAN_DEV void produce(const params &p, uint32_t base, int rank, int cluster, int
             swan_mbar_wait(empty + 8 * s, phase);
             swan_mbar_expect_tx(full + 8 * s, STAGE_BYTES);
             swan_tma_load_2d(at, &p.x, full + 8 * s, k * BK, (m * CL + rank) * BM, SWAN_L2_EVICT_NORMAL);
-            swan_tma_load_2d_multicast(at + A_BYTES + rank * (B_BYTES / 2), &p.w, full + 8 * s, k * BK, n * BN + rank * (BN / 2), 3,
-                                       SWAN_L2_EVICT_LAST);
+            swan_tma_load_2d_multicast(at + A_BYTES + rank * (B_BYTES / 2), &p.w, full + 8 * s, k * BK,
+                                       n * BN + rank * (BN / 2), 3, SWAN_L2_EVICT_LAST);
             if (++s == STAGES) {
                 s = 0;
                 phase ^= 1;
@@ -87,8 +102,7 @@ SWAN_DEV void produce(const params &p, uint32_t base, int rank, int cluster, int
 SWAN_DEV void release(uint32_t bar)
 {
     const uint32_t lane = threadIdx.x & 31;
-    if (lane < CL)
-        swan_mbar_arrive_cta(bar, lane);
+    if (lane < CL) swan_mbar_arrive_cta(bar, lane);
 }
 
 template <int EPI> SWAN_DEV float apply(float r, float gate, float old)
@@ -119,8 +133,8 @@ template <int EPI> SWAN_DEV void load_old(const params &p, uint32_t (&old)[16], 
 }
 
 /* 64 columns of this warpgroup's 64 rows: epilogue, swizzled staging, TMA store (which drops what is outside). */
-template <int EPI>
-SWAN_DEV void store_chunk(const params &p, const float *acc, const uint32_t (&old)[16], uint32_t out, int wg, int row0, int col0)
+template <int EPI> SWAN_DEV void store_chunk(const params &p, const float *acc, const uint32_t (&old)[16],
+                                             uint32_t out, int wg, int row0, int col0)
 {
     const int t = threadIdx.x & 127, lane = t & 31, warp = t >> 5;
     uint32_t packed[16];
@@ -128,25 +142,23 @@ SWAN_DEV void store_chunk(const params &p, const float *acc, const uint32_t (&ol
     for (int j = 0; j < 8; j++) {
         const int n = col0 + 8 * j + 2 * (lane & 3);
         float2 b = {0.0f, 0.0f}, g = {0.0f, 0.0f};
-        if (p.bias && n < p.N)
-            b = __ldg((const float2 *)(p.bias + n));
-        if (EPI == SWAN_EPI_GATED_ADD && n < p.N)
-            g = __ldg((const float2 *)(p.gate + n));
+        if (p.bias && n < p.N) b = __ldg((const float2 *)(p.bias + n));
+        if (EPI == SWAN_EPI_GATED_ADD && n < p.N) g = __ldg((const float2 *)(p.gate + n));
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const float o0 = __uint_as_float(old[2 * j + r] << 16), o1 = __uint_as_float(old[2 * j + r] & 0xffff0000u);
-            packed[2 * j + r] =
-                swan_pack_bf16(apply<EPI>(acc[4 * j + 2 * r] + b.x, g.x, o0), apply<EPI>(acc[4 * j + 2 * r + 1] + b.y, g.y, o1));
+            const float o0 = __uint_as_float(old[2 * j + r] << 16),
+                        o1 = __uint_as_float(old[2 * j + r] & 0xffff0000u);
+            packed[2 * j + r] = swan_pack_bf16(apply<EPI>(acc[4 * j + 2 * r] + b.x, g.x, o0),
+                                               apply<EPI>(acc[4 * j + 2 * r + 1] + b.y, g.y, o1));
         }
     }
-    if (t == 0)
-        swan_tma_wait_read<1>(); /* the store before last has left this buffer */
+    if (t == 0) swan_tma_wait_read<1>(); /* the store before last has left this buffer */
     swan_bar_sync(BAR_WG + wg, 128);
     const int r = warp * 16 + (lane & 15);
 #pragma unroll
     for (int c = 0; c < 4; c++)
-        swan_stmatrix_x4(out + r * 128 + (((2 * c + (lane >> 4)) ^ (r & 7)) << 4), packed[4 * c], packed[4 * c + 1], packed[4 * c + 2],
-                         packed[4 * c + 3]);
+        swan_stmatrix_x4(out + r * 128 + (((2 * c + (lane >> 4)) ^ (r & 7)) << 4), packed[4 * c], packed[4 * c + 1],
+                         packed[4 * c + 2], packed[4 * c + 3]);
     swan_fence_async_shared();
     swan_bar_sync(BAR_WG + wg, 128);
     if (t == 0) {
@@ -171,8 +183,7 @@ template <int EPI> SWAN_DEV void consume(const params &p, uint32_t base, int ran
             swan_mbar_wait(full + 8 * s, phase);
             swan_wgmma_fence();
 #pragma unroll
-            for (int j = 0; j < BK / 16; j++)
-                swan_wgmma_ss(acc, da + 2 * j, db + 2 * j, k > 0 || j > 0);
+            for (int j = 0; j < BK / 16; j++) swan_wgmma_ss(acc, da + 2 * j, db + 2 * j, k > 0 || j > 0);
             swan_wgmma_commit();
             if (k > 0) {
                 swan_wgmma_wait<1>();
@@ -193,13 +204,12 @@ template <int EPI> SWAN_DEV void consume(const params &p, uint32_t base, int ran
         release(empty + 8 * last);
 #pragma unroll
         for (int c = 0; c < 4; c++) {
-            store_chunk<EPI>(p, acc + 32 * c, old[c & 1], base + AT_OUT + (2 * wg + (c & 1)) * OUT_BYTES, wg, row0, col0 + 64 * c);
-            if (c < 2)
-                load_old<EPI>(p, old[c], row0 + at_row, col0 + 64 * (c + 2) + at_col);
+            store_chunk<EPI>(p, acc + 32 * c, old[c & 1], base + AT_OUT + (2 * wg + (c & 1)) * OUT_BYTES, wg, row0,
+                             col0 + 64 * c);
+            if (c < 2) load_old<EPI>(p, old[c], row0 + at_row, col0 + 64 * (c + 2) + at_col);
         }
     }
-    if (t == 0)
-        swan_tma_wait<0>();
+    if (t == 0) swan_tma_wait<0>();
 }
 
 #endif /* SWAN_SM90A */
@@ -222,8 +232,7 @@ template <int EPI> __global__ void __launch_bounds__(384, 1) linear_bf16(const _
     swan_grid_wait();
     if (wg == 0) {
         swan_reg_dec<24>();
-        if (threadIdx.x == 0)
-            produce(p, base, rank, cluster, clusters);
+        if (threadIdx.x == 0) produce(p, base, rank, cluster, clusters);
     } else {
         swan_reg_inc<240>();
         consume<EPI>(p, base, rank, cluster, clusters, wg - 1);
@@ -257,15 +266,15 @@ template <int EPI> cudaError_t launch(cudaStream_t stream, const params &p)
 
 } // namespace
 
-/* group: 0 as the policy picks, for measuring. */
-extern "C" int swan_cuda_linear_bf16_sm90_group(cudaStream_t stream, const swan_linear_bf16_args *a, int group)
+extern "C" int swan_cuda_linear_bf16_sm90(cudaStream_t stream, const swan_linear_bf16_args *a)
 {
     params p;
     cudaError_t e;
-    if (a->M < 1 || a->N < 1 || a->K < 1 || a->M > 1 << 24 || a->N > 1 << 20 || ((a->N | a->K | a->ldx | a->ldy) & 7) ||
-        (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate))
+    if (a->M < 1 || a->N < 1 || a->K < 1 || a->M > 1 << 24 || a->N > 1 << 20 ||
+        ((a->N | a->K | a->ldx | a->ldy) & 7) || (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate))
         return cudaErrorInvalidValue;
-    if ((e = swan_tma_map_bf16(&p.x, a->x, a->M, a->K, a->ldx, BM)) || (e = swan_tma_map_bf16(&p.w, a->w, a->N, a->K, a->K, BN / 2)) ||
+    if ((e = swan_tma_map_bf16(&p.x, a->x, a->M, a->K, a->ldx, BM)) ||
+        (e = swan_tma_map_bf16(&p.w, a->w, a->N, a->K, a->K, BN / 2)) ||
         (e = swan_tma_map_bf16(&p.y, a->y, a->M, a->N, a->ldy, 64)))
         return e;
     p.bias = a->bias, p.gate = a->gate;
@@ -275,7 +284,7 @@ extern "C" int swan_cuda_linear_bf16_sm90_group(cudaStream_t stream, const swan_
     p.k_blocks = (int)((a->K + BK - 1) / BK);
     p.m_tiles = (p.M + BM * CL - 1) / (BM * CL);
     p.n_tiles = (p.N + BN - 1) / BN;
-    p.group = group ? group : 8;
+    p.group = GROUP;
     switch (a->epilogue) {
     case SWAN_EPI_NONE: return launch<SWAN_EPI_NONE>(stream, p);
     case SWAN_EPI_GELU: return launch<SWAN_EPI_GELU>(stream, p);
@@ -285,9 +294,4 @@ extern "C" int swan_cuda_linear_bf16_sm90_group(cudaStream_t stream, const swan_
     case SWAN_EPI_GATED_ADD: return launch<SWAN_EPI_GATED_ADD>(stream, p);
     default: return cudaErrorInvalidValue;
     }
-}
-
-extern "C" int swan_cuda_linear_bf16_sm90(cudaStream_t stream, const swan_linear_bf16_args *a)
-{
-    return swan_cuda_linear_bf16_sm90_group(stream, a, 0);
 }

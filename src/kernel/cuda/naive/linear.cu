@@ -1,15 +1,20 @@
-/* Matrix product, naive: r = x W^T + bias, then the epilogue. x bf16 [M, K], W [N, K] in bf16, f16 or f32, y bf16 [M, N].
+/* Matrix product, naive: r = x W^T + bias, then the epilogue. x bf16 [M, K], W [N, K] in bf16, f16 or f32, y bf16
+ * [M, N]. sm_80 and up.
  *
  * Numerics: fp32 products and sums in ascending k, one rounding at the end. Any shape.
- * Plan: 64 x 64 tiles through shared memory, 16 outputs a thread. Roofline: the fp32 pipe (about 60 TFLOPS on an H100).
- * A reference, and the fallback for shapes that no faster row takes. */
+ *
+ * Roofline: the fp32 pipe (about 60 TFLOPS on an H100); not timed. A reference, and the fallback for shapes that
+ * no faster row takes.
+ *
+ * Plan: 64 x 64 tiles through shared memory, 16 outputs a thread. */
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/launch.h"
 
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-namespace {
+namespace
+{
 
 enum { TILE = 64, STEP = 16 };
 
@@ -48,8 +53,7 @@ template <typename W> __global__ void __launch_bounds__(256) linear_naive(const 
         __syncthreads();
         for (int k = 0; k < STEP; k++)
             for (int i = 0; i < 4; i++)
-                for (int j = 0; j < 4; j++)
-                    acc[i][j] = fmaf(xs[k][ty + 16 * i], ws[k][tx + 16 * j], acc[i][j]);
+                for (int j = 0; j < 4; j++) acc[i][j] = fmaf(xs[k][ty + 16 * i], ws[k][tx + 16 * j], acc[i][j]);
         __syncthreads();
     }
     for (int i = 0; i < 4; i++) {
@@ -67,12 +71,22 @@ template <typename W> int run(cudaStream_t stream, const swan_linear_args *a)
 {
     if (a->M < 1 || a->N < 1 || a->K < 1 || (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate) || a->M > 65535ll * TILE)
         return cudaErrorInvalidValue;
-    linear_naive<W><<<dim3((unsigned)((a->N + TILE - 1) / TILE), (unsigned)((a->M + TILE - 1) / TILE)), 256, 0, stream>>>(*a);
+    linear_naive<W>
+        <<<dim3((unsigned)((a->N + TILE - 1) / TILE), (unsigned)((a->M + TILE - 1) / TILE)), 256, 0, stream>>>(*a);
     return cudaGetLastError();
 }
 
 } // namespace
 
-extern "C" int swan_cuda_linear_bf16_naive(cudaStream_t stream, const swan_linear_bf16_args *a) { return run<__nv_bfloat16>(stream, a); }
-extern "C" int swan_cuda_linear_f16_naive(cudaStream_t stream, const swan_linear_f16_args *a) { return run<__half>(stream, a); }
-extern "C" int swan_cuda_linear_f32_naive(cudaStream_t stream, const swan_linear_f32_args *a) { return run<float>(stream, a); }
+extern "C" int swan_cuda_linear_bf16_naive(cudaStream_t stream, const swan_linear_bf16_args *a)
+{
+    return run<__nv_bfloat16>(stream, a);
+}
+extern "C" int swan_cuda_linear_f16_naive(cudaStream_t stream, const swan_linear_f16_args *a)
+{
+    return run<__half>(stream, a);
+}
+extern "C" int swan_cuda_linear_f32_naive(cudaStream_t stream, const swan_linear_f32_args *a)
+{
+    return run<float>(stream, a);
+}

@@ -1,9 +1,14 @@
-/* Video sparse attention around the fine branch, naive: pooling, coarse attention with top-k selection, gated sum.
- * Source: VSA, arXiv 2505.13389.
+/* Video sparse attention around the fine branch, naive: pooling, coarse attention with top-k selection, gated sum;
+ * sm_80 and up. Source: VSA (arXiv 2505.13389).
  *
- * Numerics: bf16 in and out, fp32 between; scores are not rounded, so that the selection is that of the exact path up to
- * fp32 summation order. Selection is exact: a tile is chosen when fewer than topk tiles beat it (greater score, or equal score and
- * lower index). Plan: pool: one block a tile; coarse: one block for each (head, tile), scores in shared memory, every tile
+ * Numerics: bf16 in and out, fp32 between; scores are not rounded, so that the selection is that of the exact path
+ * up to the order of fp32 sums. Selection is exact: a tile is chosen when fewer than topk tiles beat it (greater
+ * score, or equal score and lower index).
+ *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench vsa`, 624 tiles: pool 58 us (1.74 TB/s), coarse 2.85
+ * ms, combine 249 us.
+ *
+ * Plan: pool: one block a tile; coarse: one block for each (head, tile), scores in shared memory, every tile
  * counts its betters (tiles^2 comparisons a row); combine: one block a tile. */
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/launch.h"
@@ -11,7 +16,8 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
-namespace {
+namespace
+{
 
 enum { MAX_TILES = 8192 };
 
@@ -22,8 +28,7 @@ __global__ void __launch_bounds__(256) vsa_pool_naive(const swan_vsa_pool_args a
     const int r0 = a.tile_start[blockIdx.x], r1 = a.tile_start[blockIdx.x + 1];
     for (int d = (int)threadIdx.x; d < (int)a.D; d += 256) {
         float sum = 0.0f;
-        for (int r = r0; r < r1; r++)
-            sum += __bfloat162float(x[r * a.ldx + d]);
+        for (int r = r0; r < r1; r++) sum += __bfloat162float(x[r * a.ldx + d]);
         out[blockIdx.x * a.D + d] = __float2bfloat16(sum / (float)(r1 - r0));
     }
 }
@@ -33,15 +38,16 @@ __global__ void __launch_bounds__(256) vsa_coarse_naive(const swan_vsa_coarse_ar
     extern __shared__ float s[]; /* scores, then weights: [tiles] */
     __shared__ float scratch[32];
     __shared__ int counts[256];
-    const int n = (int)a.tiles, D = (int)a.head_dim, tile = (int)blockIdx.x, head = (int)blockIdx.y, t = (int)threadIdx.x;
+    const int n = (int)a.tiles, D = (int)a.head_dim, tile = (int)blockIdx.x, head = (int)blockIdx.y,
+              t = (int)threadIdx.x;
     const int64_t ld = a.heads * a.head_dim;
     const __nv_bfloat16 *q = (const __nv_bfloat16 *)a.q + tile * ld + (int64_t)head * D;
-    const __nv_bfloat16 *k = (const __nv_bfloat16 *)a.k + (int64_t)head * D, *v = (const __nv_bfloat16 *)a.v + (int64_t)head * D;
+    const __nv_bfloat16 *k = (const __nv_bfloat16 *)a.k + (int64_t)head * D,
+                        *v = (const __nv_bfloat16 *)a.v + (int64_t)head * D;
     __nv_bfloat16 *out = (__nv_bfloat16 *)a.out + tile * ld + (int64_t)head * D;
     for (int j = t; j < n; j += 256) {
         float sum = 0.0f;
-        for (int d = 0; d < D; d++)
-            sum = fmaf(__bfloat162float(q[d]), __bfloat162float(k[j * ld + d]), sum);
+        for (int d = 0; d < D; d++) sum = fmaf(__bfloat162float(q[d]), __bfloat162float(k[j * ld + d]), sum);
         s[j] = sum * a.scale;
     }
     __syncthreads();
@@ -50,22 +56,18 @@ __global__ void __launch_bounds__(256) vsa_coarse_naive(const swan_vsa_coarse_ar
     uint32_t chosen = 0; /* run <= 32 */
     for (int j = j0; j < j1; j++) {
         int betters = 0;
-        for (int i = 0; i < n; i++)
-            betters += s[i] > s[j] || (s[i] == s[j] && i < j);
+        for (int i = 0; i < n; i++) betters += s[i] > s[j] || (s[i] == s[j] && i < j);
         chosen |= (uint32_t)(betters < (int)a.topk) << (j - j0);
     }
     counts[t] = __popc(chosen);
     __syncthreads();
     int at = 0;
-    for (int i = 0; i < t; i++)
-        at += counts[i];
+    for (int i = 0; i < t; i++) at += counts[i];
     for (int j = j0; j < j1; j++)
-        if (chosen >> (j - j0) & 1)
-            a.index[((int64_t)head * n + tile) * a.topk + at++] = j;
+        if (chosen >> (j - j0) & 1) a.index[((int64_t)head * n + tile) * a.topk + at++] = j;
     /* Softmax and the weighted mean of the pooled values. */
     float top = -INFINITY, sum = 0.0f;
-    for (int j = t; j < n; j += 256)
-        top = fmaxf(top, s[j]);
+    for (int j = t; j < n; j += 256) top = fmaxf(top, s[j]);
     top = swan_block_max(top, scratch);
     for (int j = t; j < n; j += 256) {
         s[j] = expf(s[j] - top);
@@ -74,8 +76,7 @@ __global__ void __launch_bounds__(256) vsa_coarse_naive(const swan_vsa_coarse_ar
     sum = swan_block_sum(sum, scratch);
     for (int d = t; d < D; d += 256) {
         float o = 0.0f;
-        for (int j = 0; j < n; j++)
-            o = fmaf(s[j], __bfloat162float(v[j * ld + d]), o);
+        for (int j = 0; j < n; j++) o = fmaf(s[j], __bfloat162float(v[j * ld + d]), o);
         out[d] = __float2bfloat16(o / sum);
     }
 }
@@ -83,7 +84,8 @@ __global__ void __launch_bounds__(256) vsa_coarse_naive(const swan_vsa_coarse_ar
 __global__ void __launch_bounds__(256) vsa_combine_naive(const swan_vsa_combine_args a)
 {
     const int r0 = a.tile_start[blockIdx.x], r1 = a.tile_start[blockIdx.x + 1];
-    const __nv_bfloat16 *gate = (const __nv_bfloat16 *)a.gate, *coarse = (const __nv_bfloat16 *)a.coarse + blockIdx.x * a.D;
+    const __nv_bfloat16 *gate = (const __nv_bfloat16 *)a.gate,
+                        *coarse = (const __nv_bfloat16 *)a.coarse + blockIdx.x * a.D;
     __nv_bfloat16 *fine = (__nv_bfloat16 *)a.fine;
     for (int r = r0; r < r1; r++)
         for (int d = (int)threadIdx.x; d < (int)a.D; d += 256) {
@@ -96,8 +98,7 @@ __global__ void __launch_bounds__(256) vsa_combine_naive(const swan_vsa_combine_
 
 extern "C" int swan_cuda_vsa_pool_naive(cudaStream_t stream, const swan_vsa_pool_args *a)
 {
-    if (a->tiles < 1 || a->D < 1)
-        return cudaErrorInvalidValue;
+    if (a->tiles < 1 || a->D < 1) return cudaErrorInvalidValue;
     vsa_pool_naive<<<(unsigned)a->tiles, 256, 0, stream>>>(*a);
     return cudaGetLastError();
 }
@@ -106,14 +107,14 @@ extern "C" int swan_cuda_vsa_coarse_naive(cudaStream_t stream, const swan_vsa_co
 {
     if (a->tiles < 1 || a->tiles > MAX_TILES || a->topk < 1 || a->topk > a->tiles || a->heads < 1 || a->heads > 65535)
         return cudaErrorInvalidValue;
-    vsa_coarse_naive<<<dim3((unsigned)a->tiles, (unsigned)a->heads), 256, (size_t)a->tiles * sizeof(float), stream>>>(*a);
+    vsa_coarse_naive<<<dim3((unsigned)a->tiles, (unsigned)a->heads), 256, (size_t)a->tiles * sizeof(float), stream>>>(
+        *a);
     return cudaGetLastError();
 }
 
 extern "C" int swan_cuda_vsa_combine_naive(cudaStream_t stream, const swan_vsa_combine_args *a)
 {
-    if (a->tiles < 1 || a->D < 1)
-        return cudaErrorInvalidValue;
+    if (a->tiles < 1 || a->D < 1) return cudaErrorInvalidValue;
     vsa_combine_naive<<<(unsigned)a->tiles, 256, 0, stream>>>(*a);
     return cudaGetLastError();
 }

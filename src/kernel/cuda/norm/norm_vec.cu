@@ -1,21 +1,29 @@
-/* Layer norm with modulation or affine weights; RMS norm with rotary embedding; VSA's gated sum: bandwidth-bound rows from sm_80 up.
+/* Layer norm with modulation or affine weights; RMS norm with rotary embedding; VSA's gated sum: bandwidth-bound
+ * rows from sm_80 up.
  *
- * Shapes: bf16 [L, D], D a multiple of 8 (norms: at most 5120), strides multiples of 8, bases aligned to 16 B; tables f32.
- * Numerics: statistics and arithmetic in fp32, the variance from the differences (two passes over registers), one rounding.
- * Roofline: bytes over copy bandwidth; at L = 32,760, D = 1536: 201 MB (+ 16.8 MB of rope), 73 us at the 2.75 TB/s that
- * cudaMemcpyAsync reaches on these buffers.
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench norm vsa` (bench/LOG.md): layer 76.8 us, 2.62 TB/s (naive 155 us); RMS + rope
- * 82.1 us, 2.66 TB/s (naive 164 us), in place in a packed qkv 84.3 us, 2.59 TB/s; combine 114 us, 2.65 TB/s (naive 249 us).
+ * Shapes: bf16 [L, D], D a multiple of 8 (norms: at most 5120), strides multiples of 8, bases aligned to 16 B;
+ * tables f32.
  *
- * Plan: norms: one warp a row, the row in registers (six 16-byte loads a lane at D = 1536), four rows a block, tables through L1.
- * combine: one block a tile, 16 bytes a thread. Nothing else tried. */
+ * Numerics: statistics and arithmetic in fp32, the variance from the differences (two passes over registers), one
+ * rounding.
+ *
+ * Roofline: bytes over copy bandwidth; at L = 32,760, D = 1536: 201 MB (+ 16.8 MB of rope), 73 us at the 2.75 TB/s
+ * that cudaMemcpyAsync reaches on these buffers.
+ *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench norm vsa` (bench/LOG.md): layer 76.8 us, 2.62 TB/s
+ * (naive 155 us); RMS + rope 82.1 us, 2.66 TB/s (naive 164 us), in place in a packed qkv 84.3 us, 2.59 TB/s;
+ * combine 114 us, 2.65 TB/s (naive 249 us).
+ *
+ * Plan: norms: one warp a row, the row in registers (six 16-byte loads a lane at D = 1536), four rows a block,
+ * tables through L1. combine: one block a tile, 16 bytes a thread. Nothing else tried. */
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/launch.h"
 
 #include <cuda_runtime.h>
 
-namespace {
+namespace
+{
 
 enum { WARPS = 4 }; /* rows a block */
 
@@ -30,8 +38,7 @@ template <int V> SWAN_DEV void load_row(float (&x)[V][8], const void *row, int D
         raw[i] = at < D ? swan_load_stream((const __nv_bfloat16 *)row + at) : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
-    for (int i = 0; i < V; i++)
-        swan_unpack8(raw[i], x[i]);
+    for (int i = 0; i < V; i++) swan_unpack8(raw[i], x[i]);
 }
 
 SWAN_DEV void load8(float (&v)[8], const float *p)
@@ -45,15 +52,13 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_layer_vec(co
     const int lane = (int)threadIdx.x & 31, D = (int)a.D;
     const int64_t row = (int64_t)blockIdx.x * WARPS + (threadIdx.x >> 5);
     swan_grid_wait();
-    if (row >= a.L)
-        return;
+    if (row >= a.L) return;
     float x[V][8], sum = 0.0f, squares = 0.0f;
     load_row<V>(x, (const __nv_bfloat16 *)a.x + row * a.ldx, D);
 #pragma unroll
     for (int i = 0; i < V; i++)
 #pragma unroll
-        for (int e = 0; e < 8; e++)
-            sum += x[i][e];
+        for (int e = 0; e < 8; e++) sum += x[i][e];
     const float mean = swan_warp_sum(sum) / (float)D;
 #pragma unroll
     for (int i = 0; i < V; i++)
@@ -73,8 +78,7 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_layer_vec(co
             load8(mul, a.scale + at);
             load8(add, a.shift + at);
 #pragma unroll
-            for (int e = 0; e < 8; e++)
-                x[i][e] = fmaf(x[i][e] * inv, mul[e] + a.scale_offset, add[e]);
+            for (int e = 0; e < 8; e++) x[i][e] = fmaf(x[i][e] * inv, mul[e] + a.scale_offset, add[e]);
             *(uint4 *)(y + at) = swan_pack8(x[i]);
         }
     }
@@ -85,15 +89,13 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
     const int lane = (int)threadIdx.x & 31, D = (int)a.D, hd = (int)a.head_dim;
     const int64_t row = (int64_t)blockIdx.x * WARPS + (threadIdx.x >> 5);
     swan_grid_wait();
-    if (row >= a.L)
-        return;
+    if (row >= a.L) return;
     float x[V][8], squares = 0.0f;
     load_row<V>(x, (const __nv_bfloat16 *)a.x + row * a.ldx, D);
 #pragma unroll
     for (int i = 0; i < V; i++)
 #pragma unroll
-        for (int e = 0; e < 8; e++)
-            squares = fmaf(x[i][e], x[i][e], squares);
+        for (int e = 0; e < 8; e++) squares = fmaf(x[i][e], x[i][e], squares);
     const float inv = 1.0f / sqrtf(swan_warp_sum(squares) / (float)D + a.eps);
     const float *rope = a.rope ? a.rope + row * hd : nullptr;
     __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + row * a.ldy;
@@ -103,8 +105,7 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
         if (at < D) {
             float w[8], cs[8];
             load8(w, a.weight + at);
-            if (rope)
-                load8(cs, rope + at % hd);
+            if (rope) load8(cs, rope + at % hd);
 #pragma unroll
             for (int e = 0; e < 8; e += 2) {
                 const float u = x[i][e] * inv * w[e], v = x[i][e + 1] * inv * w[e + 1];
@@ -121,7 +122,8 @@ __global__ void __launch_bounds__(256) vsa_combine_vec(const swan_vsa_combine_ar
 {
     const int r0 = a.tile_start[blockIdx.x], r1 = a.tile_start[blockIdx.x + 1], vecs = (int)a.D / 8;
     swan_grid_wait();
-    const __nv_bfloat16 *gate = (const __nv_bfloat16 *)a.gate, *coarse = (const __nv_bfloat16 *)a.coarse + blockIdx.x * a.D;
+    const __nv_bfloat16 *gate = (const __nv_bfloat16 *)a.gate,
+                        *coarse = (const __nv_bfloat16 *)a.coarse + blockIdx.x * a.D;
     __nv_bfloat16 *fine = (__nv_bfloat16 *)a.fine;
 #pragma unroll 4
     for (int i = (int)threadIdx.x; i < vecs * (r1 - r0); i += 256) {
@@ -132,8 +134,7 @@ __global__ void __launch_bounds__(256) vsa_combine_vec(const swan_vsa_combine_ar
         swan_unpack8(swan_load_stream(gate + r * a.ld_gate + at), g);
         swan_unpack8(__ldg((const uint4 *)(coarse + at)), c);
 #pragma unroll
-        for (int e = 0; e < 8; e++)
-            f[e] = fmaf(g[e], c[e], f[e]);
+        for (int e = 0; e < 8; e++) f[e] = fmaf(g[e], c[e], f[e]);
         *(uint4 *)(fine + r * a.ld_fine + at) = swan_pack8(f);
     }
 }
@@ -153,30 +154,25 @@ template <int V> cudaError_t rms(cudaStream_t s, const swan_norm_rms_args *a)
 
 extern "C" int swan_cuda_norm_layer_vec(cudaStream_t stream, const swan_norm_layer_args *a)
 {
-    if (a->L < 1 || a->D < 8 || a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7))
-        return cudaErrorInvalidValue;
-    if (a->D <= 256)
-        return layer<1>(stream, a);
-    if (a->D <= 1536)
-        return layer<6>(stream, a);
+    if (a->L < 1 || a->D < 8 || a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7)) return cudaErrorInvalidValue;
+    if (a->D <= 256) return layer<1>(stream, a);
+    if (a->D <= 1536) return layer<6>(stream, a);
     return layer<20>(stream, a);
 }
 
 extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_args *a)
 {
-    if (a->L < 1 || a->D < 8 || a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) || (a->rope && (a->head_dim < 8 || a->head_dim & 7 || a->D % a->head_dim)))
+    if (a->L < 1 || a->D < 8 || a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) ||
+        (a->rope && (a->head_dim < 8 || a->head_dim & 7 || a->D % a->head_dim)))
         return cudaErrorInvalidValue;
-    if (a->D <= 256)
-        return rms<1>(stream, a);
-    if (a->D <= 1536)
-        return rms<6>(stream, a);
+    if (a->D <= 256) return rms<1>(stream, a);
+    if (a->D <= 1536) return rms<6>(stream, a);
     return rms<20>(stream, a);
 }
 
 extern "C" int swan_cuda_vsa_combine_vec(cudaStream_t stream, const swan_vsa_combine_args *a)
 {
-    if (a->tiles < 1 || a->D < 8 || ((a->D | a->ld_fine | a->ld_gate) & 7))
-        return cudaErrorInvalidValue;
+    if (a->tiles < 1 || a->D < 8 || ((a->D | a->ld_fine | a->ld_gate) & 7)) return cudaErrorInvalidValue;
     vsa_combine_vec<<<(unsigned)a->tiles, 256, 0, stream>>>(*a);
     return cudaGetLastError();
 }

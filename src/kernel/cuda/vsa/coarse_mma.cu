@@ -1,36 +1,50 @@
-/* VSA's coarse branch on pooled tiles, from sm_80 up: scores, exact top-k, softmax and the weighted mean of pooled values in one
- * kernel. Source: VSA (arXiv 2505.13389).
+/* VSA's coarse branch on pooled tiles, from sm_80 up: scores, exact top-k, softmax and the weighted mean of pooled
+ * values in one kernel. Source: VSA (arXiv 2505.13389).
  *
  * Shapes: q, k, v, out bf16 [tiles, H * 128]; index i32 [H, tiles, topk], ascending; tiles <= 1216.
- * Numerics: scores are bf16 products summed in fp32 by mma.sync and not rounded; the selection is exact on them (ties to the lower
- * tile); softmax weights and the mean in fp32. Deterministic.
- * Roofline at 624 tiles, 12 heads: 2.4 GFLOP and 10 MB; latency and instruction issue, not a ceiling of the chip, set the time.
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench vsa` (bench/LOG.md): 624 tiles 0.139 ms (naive 2.85 ms), 364 tiles 0.066 ms
- * (naive 0.99 ms).
  *
- * Plan: a block owns 16 query tiles of one head. Scores: m16n8k16 straight from global memory, fp32 in shared memory [key][16 + 4]. A
- * warp selects for one row at a time: its keys as ordered integers in registers, the k-th largest by bisection over 32 bits,
- * ballots compact the list. Then 64 threads times four row quads sum P V. Nothing else tried. */
+ * Numerics: scores are bf16 products summed in fp32 by mma.sync and not rounded; the selection is exact on them
+ * (ties to the lower tile); softmax weights and the mean in fp32. Deterministic.
+ *
+ * Roofline at 624 tiles, 12 heads: 2.4 GFLOP and 10 MB; latency and instruction issue set the time, not a ceiling
+ * of the chip.
+ *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench vsa` (bench/LOG.md): 624 tiles 0.139 ms (naive 2.85
+ * ms), 364 tiles 0.066 ms (naive 0.99 ms).
+ *
+ * Plan: a block owns 16 query tiles of one head. Scores: m16n8k16 straight from global memory, fp32 in shared
+ * memory [key][16 + 4]. A warp selects for one row at a time: its keys as ordered integers in registers, the k-th
+ * largest by bisection over 32 bits; ballots compact the list. Then 64 threads times four row quads sum P V.
+ * Nothing else tried. */
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/launch.h"
 
 #include <cuda_runtime.h>
 
-namespace {
+namespace
+{
 
-enum { ROWS = 16, PITCH = 20 /* floats from one key to the next: 16-byte rows of four queries, few bank conflicts */, THREADS = 256, D = 128 };
+enum {
+    ROWS = 16,
+    PITCH = 20 /* floats from one key to the next: 16-byte rows of four queries, few bank conflicts */,
+    THREADS = 256,
+    D = 128
+};
 
 /* d += a b: m16n8k16, bf16 operands, fp32 sums. */
 SWAN_DEV void mma16816(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* s[key * PITCH + row] = scale * q[row] . k[key] for 16 queries and all keys; warps take every eighth group of 8 keys. */
-SWAN_DEV void score(float *s, const __nv_bfloat16 *q, const __nv_bfloat16 *k, int64_t ld, int rows, int tiles, float scale)
+/* s[key * PITCH + row] = scale * q[row] . k[key] for 16 queries and all keys; warps take every eighth group of 8
+ * keys. */
+SWAN_DEV void score(float *s, const __nv_bfloat16 *q, const __nv_bfloat16 *k, int64_t ld, int rows, int tiles,
+                    float scale)
 {
     const int lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
     uint32_t a[8][4];
@@ -50,8 +64,7 @@ SWAN_DEV void score(float *s, const __nv_bfloat16 *q, const __nv_bfloat16 *k, in
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const int key = n + 2 * t + (e & 1);
-            if (key < tiles)
-                s[key * PITCH + g + 8 * (e >> 1)] = d[e] * scale;
+            if (key < tiles) s[key * PITCH + g + 8 * (e >> 1)] = d[e] * scale;
         }
     }
 }
@@ -63,8 +76,8 @@ SWAN_DEV uint32_t order_of(float v)
     return u & 0x80000000u ? ~u : u | 0x80000000u;
 }
 
-/* One warp, one row: the topk largest, ascending indices, ties to the lower index; then s becomes e^(s - max) and the sum is
- * returned. N * 32 >= tiles; keys past the end count as smaller than any. */
+/* One warp, one row: the topk largest, ascending indices, ties to the lower index; then s becomes e^(s - max) and the
+ * sum is returned. N * 32 >= tiles; keys past the end count as smaller than any. */
 template <int N> SWAN_DEV float select_row(float *s, int32_t *list, int tiles, int topk)
 {
     const int lane = (int)threadIdx.x & 31;
@@ -83,23 +96,21 @@ template <int N> SWAN_DEV float select_row(float *s, int32_t *list, int tiles, i
         const uint32_t want = kth | 1u << bit;
         int count = 0;
 #pragma unroll
-        for (int i = 0; i < N; i++)
-            count += key[i] >= want;
+        for (int i = 0; i < N; i++) count += key[i] >= want;
         count = (int)__reduce_add_sync(0xffffffffu, (unsigned)count);
         kth = count >= topk ? want : kth;
     }
     int more = 0;
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        more += key[i] > kth;
-    int ties = topk - (int)__reduce_add_sync(0xffffffffu, (unsigned)more), at = 0; /* how many of the equal ones are taken */
+    for (int i = 0; i < N; i++) more += key[i] > kth;
+    int ties = topk - (int)__reduce_add_sync(0xffffffffu, (unsigned)more),
+        at = 0; /* how many of the equal ones are taken */
 #pragma unroll
     for (int i = 0; i < N; i++) {
         const uint32_t equal = __ballot_sync(0xffffffffu, key[i] == kth);
         const bool in = key[i] > kth || (key[i] == kth && __popc(equal & below) < ties);
         const uint32_t chosen = __ballot_sync(0xffffffffu, in);
-        if (in)
-            list[at + __popc(chosen & below)] = i * 32 + lane;
+        if (in) list[at + __popc(chosen & below)] = i * 32 + lane;
         at += __popc(chosen);
         ties -= min(ties, __popc(equal));
     }
@@ -121,15 +132,16 @@ template <int N> __global__ void __launch_bounds__(THREADS) vsa_coarse_mma(const
     extern __shared__ float4 s4[];
     __shared__ float sums[ROWS];
     float *s = (float *)s4;
-    const int tiles = (int)a.tiles, head = (int)blockIdx.y, row0 = (int)blockIdx.x * ROWS, rows = min((int)ROWS, tiles - row0);
+    const int tiles = (int)a.tiles, head = (int)blockIdx.y, row0 = (int)blockIdx.x * ROWS,
+              rows = min((int)ROWS, tiles - row0);
     const int64_t ld = a.heads * D, col = (int64_t)head * D;
     swan_grid_wait();
-    score(s, (const __nv_bfloat16 *)a.q + row0 * ld + col, (const __nv_bfloat16 *)a.k + col, ld, rows, tiles, a.scale);
+    score(s, (const __nv_bfloat16 *)a.q + row0 * ld + col, (const __nv_bfloat16 *)a.k + col, ld, rows, tiles,
+          a.scale);
     __syncthreads();
     for (int r = (int)threadIdx.x >> 5; r < rows; r += THREADS / 32) {
         const float sum = select_row<N>(s + r, a.index + (head * a.tiles + row0 + r) * a.topk, tiles, (int)a.topk);
-        if ((threadIdx.x & 31) == 0)
-            sums[r] = sum;
+        if ((threadIdx.x & 31) == 0) sums[r] = sum;
     }
     __syncthreads();
     /* Weighted means of the pooled values: a thread owns two channels of four rows. */
@@ -150,7 +162,8 @@ template <int N> __global__ void __launch_bounds__(THREADS) vsa_coarse_mma(const
     for (int e = 0; e < 4; e++) {
         const int r = quad * 4 + e;
         if (r < rows)
-            ((uint32_t *)((__nv_bfloat16 *)a.out + (row0 + r) * ld + col))[pair] = swan_pack_bf16(o[e][0] / sums[r], o[e][1] / sums[r]);
+            ((uint32_t *)((__nv_bfloat16 *)a.out + (row0 + r) * ld + col))[pair] =
+                swan_pack_bf16(o[e][0] / sums[r], o[e][1] / sums[r]);
     }
 }
 
@@ -158,9 +171,9 @@ template <int N> cudaError_t launch(cudaStream_t stream, const swan_vsa_coarse_a
 {
     const int bytes = (int)a->tiles * PITCH * 4;
     const cudaError_t e = cudaFuncSetAttribute(vsa_coarse_mma<N>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-    if (e)
-        return e;
-    vsa_coarse_mma<N><<<dim3((unsigned)((a->tiles + ROWS - 1) / ROWS), (unsigned)a->heads), THREADS, bytes, stream>>>(*a);
+    if (e) return e;
+    vsa_coarse_mma<N>
+        <<<dim3((unsigned)((a->tiles + ROWS - 1) / ROWS), (unsigned)a->heads), THREADS, bytes, stream>>>(*a);
     return cudaGetLastError();
 }
 
@@ -168,13 +181,10 @@ template <int N> cudaError_t launch(cudaStream_t stream, const swan_vsa_coarse_a
 
 extern "C" int swan_cuda_vsa_coarse_mma(cudaStream_t stream, const swan_vsa_coarse_args *a)
 {
-    if (a->head_dim != D || a->tiles > 1216)
-        return cudaErrorNotSupported;
+    if (a->head_dim != D || a->tiles > 1216) return cudaErrorNotSupported;
     if (a->tiles < 1 || a->topk < 1 || a->topk > a->tiles || a->heads < 1 || a->heads > 65535)
         return cudaErrorInvalidValue;
-    if (a->tiles <= 12 * 32)
-        return launch<12>(stream, a);
-    if (a->tiles <= 20 * 32)
-        return launch<20>(stream, a);
+    if (a->tiles <= 12 * 32) return launch<12>(stream, a);
+    if (a->tiles <= 20 * 32) return launch<20>(stream, a);
     return launch<38>(stream, a);
 }
