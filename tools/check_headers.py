@@ -4,8 +4,8 @@ included twice, and its guard must be its path (SWAN_BASE_STATUS_H).
 
     python3 tools/check_headers.py [ROOT]      CC and CXX in the environment choose the compilers
 
-Headers of src/kernel/cuda need the CUDA headers and are skipped, and counted, where nvcc is not there; headers of vectors are
-compiled once for each instruction set. Prints one line `file:line: what` for each violation. Standard library only.
+Headers that need CUDA's own are skipped, and counted, where nvcc is not there; headers of vectors are compiled once for each
+instruction set. Prints one line `file:line: what` for each violation. Standard library only.
 """
 
 import concurrent.futures
@@ -43,7 +43,7 @@ def guard_of(name):
 def jobs_of(name, text, extra):
     """(compiler line) for each way in which a header is compiled; None for one that cannot be compiled here."""
     cc, cxx = shlex.split(os.environ.get("CC", "cc")), shlex.split(os.environ.get("CXX", "c++"))
-    if name.startswith("src/kernel/cuda/"):
+    if name.endswith(".cuh") or re.search(r"#\s*include <cuda", text):
         if not shutil.which("nvcc"):
             return None
         return [["nvcc", "-std=c++17", "-arch=sm_90a", "-Iinclude", "-Isrc", "-x", "cu", "-c", "-o", os.devnull]]
@@ -97,7 +97,7 @@ def main(args):
     for complaint in complaints:
         print(complaint)
     if skipped:
-        print(f"skipped, because nvcc is not here: {len(skipped)} headers of src/kernel/cuda")
+        print(f"skipped, because nvcc is not here: {len(skipped)} headers for CUDA")
     print(f"headers: {len(paths)} files, {len(work)} compilations, {len(complaints)} violations")
     return 1 if complaints or not paths else 0
 
