@@ -67,24 +67,29 @@ static const cli_flag *find_flag(const cli_flag *flags, const typed_flag *t)
     return NULL;
 }
 
-/* Insertions, deletions and replacements of a letter between a[0 .. n) and b (Levenshtein). */
+/* Insertions, deletions, replacements and swaps of neighbours that make b of a[0 .. n): Damerau and Levenshtein's distance. */
 static int distance(const char *a, size_t n, const char *b)
 {
     enum { LONGEST = 63 };
     size_t m = strlen(b);
-    int row[LONGEST + 1];
+    int rows[3][LONGEST + 1];
     if (n > LONGEST || m > LONGEST) return LONGEST;
-    for (size_t j = 0; j <= m; j++) row[j] = (int)j;
-    for (size_t i = 1; i <= n; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= m; j++) {
-            int replace = diagonal + (a[i - 1] != b[j - 1]), gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            diagonal = row[j];
-            row[j] = replace < gap ? replace : gap;
+    for (size_t i = 0; i <= n; i++) {
+        int *row = rows[i % 3], *above = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+        for (size_t j = 0; j <= m; j++) {
+            if (!i || !j) {
+                row[j] = (int)(i + j);
+                continue;
+            }
+            int best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            if (above[j] + 1 < best) best = above[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < best) best = before[j - 2] + 1;
+            row[j] = best;
         }
     }
-    return row[m];
+    return rows[n % 3][m];
 }
 
 void cli_nearest(const char *typed, size_t length, const char *name, cli_guess *guess)

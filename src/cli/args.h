@@ -21,6 +21,7 @@ typedef struct cli_command {
     unsigned groups;      /* which library options it takes: SWAN_GROUP_* */
     int positional;       /* most arguments without a flag */
     int (*run)(const struct cli_command *command, int argc, char **argv);
+    const char *own;      /* the flags that it gives to cli_parse, for completion: "--json --quiet" */
 } cli_command;
 
 typedef struct cli_args {

@@ -16,7 +16,7 @@ int cmd_completion(const cli_command *command, int argc, char **argv)
     for (const cli_command *c = cli_commands; c->name; c++) printf("%s ", c->name);
     printf("--help --version\" -- \"$word\"))\n    return\n  fi\n  case ${COMP_WORDS[1]} in\n");
     for (const cli_command *c = cli_commands; c->name; c++) {
-        printf("    %s) COMPREPLY=($(compgen -W \"--help ", c->name);
+        printf("    %s) COMPREPLY=($(compgen -W \"--help %s ", c->name, c->own);
         const swan_option *o;
         for (size_t i = 0; (o = swan_option_at(i)) != NULL; i++)
             if (o->flag && (o->groups & c->groups)) printf("%s ", o->flag);

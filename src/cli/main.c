@@ -10,17 +10,17 @@
 const cli_command cli_commands[] = {
     {"generate", "[PROMPT] [options]", "Makes a video from a prompt.",
      "Without -m the built-in tinyworld model is used. The seed that was used is printed and stored in the file, so that the\n"
-     "same settings make the same video again.", ALL, 1, cmd_generate},
+     "same settings make the same video again.", ALL, 1, cmd_generate, "--json --quiet"},
     {"plan", "[PROMPT] [options]", "Shows what a run would need, before running it: memory and work of each phase.",
      "The bytes of a session are those reserved for the longest prompt. With a prompt, the work of the phases and the expected\n"
-     "peak are those of that prompt.", ALL, 1, cmd_plan},
-    {"info", "[DIR]", "Shows what a model is: its parts, its recipe and which rule chose it.", NULL, SWAN_GROUP_MODEL, 1, cmd_info},
-    {"inspect", "FILE", "Shows the recipe that a video made by Swan carries.", NULL, 0, 1, cmd_inspect},
-    {"kernels", "[options]", "Lists the kernels of every slot and which one is picked here.", NULL, SWAN_GROUP_MODEL, 0, cmd_kernels},
+     "peak are those of that prompt.", ALL, 1, cmd_plan, "--json"},
+    {"info", "[DIR]", "Shows what a model is: its parts, its recipe and which rule chose it.", NULL, SWAN_GROUP_MODEL, 1, cmd_info, ""},
+    {"inspect", "FILE", "Shows the recipe that a video made by Swan carries.", NULL, 0, 1, cmd_inspect, ""},
+    {"kernels", "[options]", "Lists the kernels of every slot and which one is picked here.", NULL, SWAN_GROUP_MODEL, 0, cmd_kernels, ""},
     {"bench", "[options]", "Runs a model several times and shows the time of each phase.",
-     "The first run is reported as cold, the others as warm: median, fastest and slowest.", ALL, 1, cmd_bench},
-    {"completion", "bash", "Prints a completion script for the shell: eval \"$(swan completion bash)\"", NULL, 0, 1, cmd_completion},
-    {NULL, NULL, NULL, NULL, 0, 0, NULL},
+     "The first run is reported as cold, the others as warm: median, fastest and slowest.", ALL, 1, cmd_bench, "--runs --json"},
+    {"completion", "bash", "Prints a completion script for the shell: eval \"$(swan completion bash)\"", NULL, 0, 1, cmd_completion, ""},
+    {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 
 static void print_usage(FILE *to)
