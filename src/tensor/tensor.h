@@ -1,4 +1,4 @@
-/* A view of an array: pointer, type, shape, layout, name. Row-major, the last axis fastest. Owns nothing. */
+/* A view of an array: pointer, type, shape, name. Row-major, the last axis fastest. Owns nothing. */
 #ifndef SWAN_TENSOR_TENSOR_H
 #define SWAN_TENSOR_TENSOR_H
 
@@ -23,14 +23,9 @@ typedef enum swan_dtype {
     SWAN_DTYPE_COUNT
 } swan_dtype;
 
-/* Order of the token axis: raster (t, h, w), or 4x4x4 tiles in raster order with tokens in raster order inside a tile and
- * border tiles clipped (no padding rows). PLAIN: no token axis. */
-typedef enum swan_layout { SWAN_LAYOUT_PLAIN, SWAN_LAYOUT_RASTER, SWAN_LAYOUT_TILE444 } swan_layout;
-
 typedef struct swan_tensor {
     void *data;
     swan_dtype dtype;
-    swan_layout layout;
     int ndim;                  /* 0..SWAN_MAX_DIMS; 0 is a scalar */
     int64_t ne[SWAN_MAX_DIMS]; /* extents, slowest first */
     const char *name;          /* borrowed; may be NULL */
