@@ -6,6 +6,7 @@
 #include "pipe/output.h"
 #include "pipe/progress.h"
 #include "pipe/session.h"
+#include "pipe/trace.h"
 #include "pipe/usage.h"
 
 /* ---- text ---- */
@@ -126,8 +127,12 @@ swan_status swan_session_generate(swan_session *s, const char *prompt, int64_t s
     swan_dump dump = {0};
     swan_status status = swan_output_open(&output, s, prompt, report->seed);
     if (!status) status = swan_dump_open(&dump, s);
+    swan_trace_file trace = {0};
+    if (!status) status = swan_trace_begin(&trace, s->params->trace, &s->ctx);
     if (!status) status = run(s, prompt, &output, &dump, report);
+    swan_status traced = swan_trace_end(&trace, &s->ctx);
     if (status) swan_output_abort(&output);
+    else status = traced;
     swan_dump_close(&dump);
     atomic_store(&s->cancel, false); /* the next generate starts afresh */
     swan_usage_fill(s, report);

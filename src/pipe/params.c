@@ -53,6 +53,7 @@ static const option_row table[] = {
 
     {{"output", "--output", 'o', "FILE", NULL, "the video to write (.mp4)", OUTPUT}, TYPE_STRING, AT(output), 0, 0, NULL},
     {{"dump", "--dump", 0, "DIR", NULL, "write every intermediate result as .npy files", OUTPUT}, TYPE_STRING, AT(dump), 0, 0, NULL},
+    {{"trace", "--trace", 0, "FILE", NULL, "write every kernel call with its time and value range, as tab-separated text", OUTPUT}, TYPE_STRING, AT(trace), 0, 0, NULL},
     {{"encoder", "--encoder", 0, "NAME", NULL, "H.264 encoder, by its name in libav [the first available]", OUTPUT}, TYPE_STRING, AT(encoder), 0, 0, NULL},
     {{"preset", "--preset", 0, "NAME", NULL, "speed preset of the encoder", OUTPUT}, TYPE_STRING, AT(preset), 0, 0, NULL},
     {{"quality", "--quality", 0, "N", "18", "rate factor of the encoder, 1 (best) to 51", OUTPUT}, TYPE_INT, AT(quality), 1, 51, NULL},

@@ -27,7 +27,7 @@ struct swan_params {
     int attention;        /* swan_attention_choice */
     int64_t seed;         /* < 0: random */
     /* output */
-    char *output, *dump, *encoder, *preset;
+    char *output, *dump, *trace, *encoder, *preset;
     int quality;          /* constant rate factor of the encoder */
     bool metadata;
     char *text;           /* scratch of swan_params_get */
