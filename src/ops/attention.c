@@ -17,7 +17,7 @@ swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const sw
     };
     swan_op_cost cost = {4.0 * (double)Lq * (double)Lk * (double)D,
                          swan_op_bytes(q) + swan_op_bytes(k) + swan_op_bytes(v) + swan_op_bytes(out)};
-    SWAN_OP_CALL_WS(ctx, attn_dense, args, cost, out);
+    SWAN_OP_CALL_WS(ctx, q->dtype, attn_dense, args, cost, out);
     return SWAN_OK;
 }
 
@@ -39,7 +39,7 @@ swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const
     double keys = (double)args.topk * (double)args.L / (double)tiles;
     swan_op_cost cost = {4.0 * (double)args.L * keys * (double)D,
                          swan_op_bytes(q) + swan_op_bytes(k) + swan_op_bytes(v) + swan_op_bytes(out)};
-    SWAN_OP_CALL_WS(ctx, attn_block_sparse, args, cost, out);
+    SWAN_OP_CALL_WS(ctx, q->dtype, attn_block_sparse, args, cost, out);
     return SWAN_OK;
 }
 
@@ -49,7 +49,7 @@ swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, const swan_ten
                   out);
     swan_vsa_pool_args args = {.x = x->data, .out = out->data, .tile_start = tile_start->data, .tiles = out->ne[0],
                                .D = x->ne[1], .ldx = x->ne[1]};
-    SWAN_OP_CALL(ctx, vsa_pool, args, ((swan_op_cost){(double)swan_tensor_count(x), swan_op_bytes(x)}), out);
+    SWAN_OP_CALL(ctx, x->dtype, vsa_pool, args, ((swan_op_cost){(double)swan_tensor_count(x), swan_op_bytes(x)}), out);
     return SWAN_OK;
 }
 
@@ -64,7 +64,7 @@ swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const s
         .tiles = q->ne[0], .topk = index->ne[2], .heads = how->heads, .head_dim = q->ne[1] / how->heads,
     };
     swan_op_cost cost = {4.0 * (double)args.tiles * (double)swan_tensor_count(q), 4 * swan_op_bytes(q) + swan_op_bytes(index)};
-    SWAN_OP_CALL_WS(ctx, vsa_coarse, args, cost, out);
+    SWAN_OP_CALL_WS(ctx, q->dtype, vsa_coarse, args, cost, out);
     return SWAN_OK;
 }
 
@@ -76,6 +76,6 @@ swan_status swan_op_vsa_combine(swan_ctx *ctx, const swan_tensor *gate, const sw
     swan_vsa_combine_args args = {.fine = fine->data, .gate = gate->data, .coarse = coarse->data,
                                   .tile_start = tile_start->data, .tiles = coarse->ne[0], .D = fine->ne[1],
                                   .ld_fine = fine->ne[1], .ld_gate = gate->ne[1]};
-    SWAN_OP_CALL(ctx, vsa_combine, args, ((swan_op_cost){2.0 * (double)swan_tensor_count(fine), 3 * swan_op_bytes(fine)}), fine);
+    SWAN_OP_CALL(ctx, fine->dtype, vsa_combine, args, ((swan_op_cost){2.0 * (double)swan_tensor_count(fine), 3 * swan_op_bytes(fine)}), fine);
     return SWAN_OK;
 }

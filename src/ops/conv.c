@@ -18,7 +18,7 @@ swan_status swan_op_conv3x3(swan_ctx *ctx, const swan_conv_input *in, const swan
     };
     swan_op_cost cost = {18.0 * (double)(args.H * args.W) * (double)args.Cout * (double)(Cx + Cp),
                          swan_op_bytes(x) + swan_op_bytes(in->past) + swan_op_bytes(w) + swan_op_bytes(y) + swan_op_bytes(residual)};
-    SWAN_OP_CALL_WS(ctx, conv_conv3x3, args, cost, y);
+    SWAN_OP_CALL_WS(ctx, x->dtype, conv_conv3x3, args, cost, y);
     return SWAN_OK;
 }
 
@@ -28,7 +28,7 @@ swan_status swan_op_latent_frame(swan_ctx *ctx, const swan_tensor *latent, int64
                       y->ne[0] == latent->ne[2] && y->ne[1] == latent->ne[3] && t < latent->ne[1], "latent frame", latent, y);
     swan_image_from_latent_args args = {.latent = latent->data, .y = y->data, .C = latent->ne[0], .T = latent->ne[1],
                                         .H = latent->ne[2], .W = latent->ne[3], .t = t};
-    SWAN_OP_CALL(ctx, image_from_latent, args, ((swan_op_cost){0, 2 * swan_op_bytes(y)}), y);
+    SWAN_OP_CALL(ctx, y->dtype, image_from_latent, args, ((swan_op_cost){0, 2 * swan_op_bytes(y)}), y);
     return SWAN_OK;
 }
 
@@ -36,6 +36,6 @@ swan_status swan_op_rgb8(swan_ctx *ctx, const swan_tensor *x, swan_tensor *rgb)
 {
     SWAN_OP_CHECK(rgb->dtype == SWAN_U8 && swan_tensor_count(x) == swan_tensor_count(rgb), "rgb8", x, rgb);
     swan_image_to_rgb8_args args = {.x = x->data, .rgb = rgb->data, .n = swan_tensor_count(x)};
-    SWAN_OP_CALL(ctx, image_to_rgb8, args, ((swan_op_cost){0, swan_op_bytes(x) + swan_op_bytes(rgb)}), rgb);
+    SWAN_OP_CALL(ctx, x->dtype, image_to_rgb8, args, ((swan_op_cost){0, swan_op_bytes(x) + swan_op_bytes(rgb)}), rgb);
     return SWAN_OK;
 }

@@ -11,6 +11,12 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+const swan_kernels *swan_ctx_table(const swan_ctx *ctx, swan_dtype format)
+{
+    if (ctx->kernels->format == format) return ctx->kernels;
+    return format == SWAN_F32 ? ctx->kernels_f32 : NULL;
+}
+
 swan_status swan_ctx_tensor(swan_ctx *ctx, swan_dtype dtype, int ndim, const int64_t *ne, const char *name, swan_tensor *out)
 {
     *out = (swan_tensor){.dtype = dtype, .ndim = ndim, .name = name};
@@ -24,11 +30,12 @@ swan_status swan_ctx_tensor_2d(swan_ctx *ctx, int64_t n0, int64_t n1, const char
     return swan_ctx_tensor(ctx, ctx->kernels->format, 2, (int64_t[]){n0, n1}, name, out);
 }
 
-swan_status swan_op_begin(swan_ctx *ctx, const swan_kernel_row *row, const char *slot, swan_op_cost cost, double *start)
+swan_status swan_op_begin(swan_ctx *ctx, const swan_kernel_row *row, const char *slot, swan_dtype format, swan_op_cost cost,
+                          double *start)
 {
     if (!row)
         return SWAN_FAIL(SWAN_E_UNSUPPORTED, "%s: no kernel for %s activations on this device", slot,
-                         swan_dtype_name(ctx->kernels->format));
+                         swan_dtype_name(format));
     ctx->counters.launches++;
     ctx->counters.flops += cost.flops;
     ctx->counters.bytes += cost.bytes;

@@ -26,7 +26,8 @@ typedef struct swan_trace {
 
 typedef struct swan_ctx {
     swan_mode mode;
-    const swan_kernels *kernels;
+    const swan_kernels *kernels;     /* for activations in the model's format */
+    const swan_kernels *kernels_f32; /* for f32 beside it: latents, time embedding; NULL when the model's format is F32 */
     swan_stream *stream;
     swan_arena *arena; /* activations */
     swan_counters counters;
@@ -34,6 +35,8 @@ typedef struct swan_ctx {
     bool parity_bf16;        /* round where the reference stacks do (swan_op_round) */
 } swan_ctx;
 
+/* The table for activations of a type; NULL when there is none. */
+const swan_kernels *swan_ctx_table(const swan_ctx *ctx, swan_dtype format);
 /* A tensor of shape ne[0..ndim-1] in the activation format (or dtype) from the arena; lives until the caller's release. */
 swan_status swan_ctx_tensor(swan_ctx *ctx, swan_dtype dtype, int ndim, const int64_t *ne, const char *name, swan_tensor *out);
 /* Shorthand for two axes in the activation format. */

@@ -11,7 +11,7 @@ swan_status swan_op_combine(swan_ctx *ctx, int terms, const double *coefficient,
         args.coefficient[i] = coefficient[i];
     }
     swan_op_cost cost = {2.0 * terms * (double)args.n, (terms + 1) * swan_op_bytes(y)};
-    SWAN_OP_CALL(ctx, elem_combine, args, cost, y);
+    SWAN_OP_CALL(ctx, SWAN_F32, elem_combine, args, cost, y);
     return SWAN_OK;
 }
 
@@ -19,7 +19,7 @@ swan_status swan_op_map(swan_ctx *ctx, swan_map map, const swan_tensor *x, swan_
 {
     SWAN_OP_CHECK(x->dtype == y->dtype && swan_tensor_count(x) == swan_tensor_count(y), "map", x, y);
     swan_elem_map_args args = {.x = x->data, .y = y->data, .n = swan_tensor_count(x), .map = map};
-    SWAN_OP_CALL(ctx, elem_map, args, ((swan_op_cost){(double)args.n, swan_op_bytes(x) + swan_op_bytes(y)}), y);
+    SWAN_OP_CALL(ctx, x->dtype, elem_map, args, ((swan_op_cost){(double)args.n, swan_op_bytes(x) + swan_op_bytes(y)}), y);
     return SWAN_OK;
 }
 

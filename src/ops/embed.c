@@ -5,7 +5,7 @@ swan_status swan_op_embed_rows(swan_ctx *ctx, const swan_tensor *table, const sw
     SWAN_OP_CHECK(table->ndim == 2 && y->ndim == 2 && y->ne[1] == table->ne[1] && ids->ne[0] == y->ne[0], "embedding", table, y);
     swan_embed_rows_args args = {.table = table->data, .ids = ids->data, .y = y->data, .n = y->ne[0], .D = y->ne[1],
                                  .table_dtype = table->dtype};
-    SWAN_OP_CALL(ctx, embed_rows, args, ((swan_op_cost){0, 2 * swan_op_bytes(y)}), y);
+    SWAN_OP_CALL(ctx, y->dtype, embed_rows, args, ((swan_op_cost){0, 2 * swan_op_bytes(y)}), y);
     return SWAN_OK;
 }
 
@@ -13,7 +13,7 @@ swan_status swan_op_embed_timestep(swan_ctx *ctx, double timestep, swan_tensor *
 {
     SWAN_OP_CHECK(y->dtype == SWAN_F32 && y->ne[y->ndim - 1] % 2 == 0, "timestep embedding", y, y);
     swan_embed_timestep_args args = {.timestep = timestep, .y = y->data, .freq_dim = swan_tensor_count(y)};
-    SWAN_OP_CALL(ctx, embed_timestep, args, ((swan_op_cost){0, swan_op_bytes(y)}), y);
+    SWAN_OP_CALL(ctx, SWAN_F32, embed_timestep, args, ((swan_op_cost){0, swan_op_bytes(y)}), y);
     return SWAN_OK;
 }
 
@@ -30,7 +30,7 @@ swan_status swan_op_patchify(swan_ctx *ctx, const swan_tensor *latent, const swa
     SWAN_OP_CHECK(latent_fits(latent, y, order), "patchify", latent, y);
     swan_embed_patchify_args args = {.latent = latent->data, .y = y->data, .order = order ? order->data : NULL,
                                      .C = latent->ne[0], .T = latent->ne[1], .H = latent->ne[2], .W = latent->ne[3]};
-    SWAN_OP_CALL(ctx, embed_patchify, args, ((swan_op_cost){0, swan_op_bytes(latent) + swan_op_bytes(y)}), y);
+    SWAN_OP_CALL(ctx, y->dtype, embed_patchify, args, ((swan_op_cost){0, swan_op_bytes(latent) + swan_op_bytes(y)}), y);
     return SWAN_OK;
 }
 
@@ -39,6 +39,6 @@ swan_status swan_op_unpatchify(swan_ctx *ctx, const swan_tensor *x, const swan_t
     SWAN_OP_CHECK(latent_fits(latent, x, order), "unpatchify", x, latent);
     swan_embed_unpatchify_args args = {.x = x->data, .latent = latent->data, .order = order ? order->data : NULL,
                                        .C = latent->ne[0], .T = latent->ne[1], .H = latent->ne[2], .W = latent->ne[3]};
-    SWAN_OP_CALL(ctx, embed_unpatchify, args, ((swan_op_cost){0, swan_op_bytes(latent) + swan_op_bytes(x)}), latent);
+    SWAN_OP_CALL(ctx, x->dtype, embed_unpatchify, args, ((swan_op_cost){0, swan_op_bytes(latent) + swan_op_bytes(x)}), latent);
     return SWAN_OK;
 }

@@ -15,9 +15,9 @@ swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linea
     swan_op_cost cost = {2.0 * (double)args.M * (double)args.N * (double)args.K,
                          swan_op_bytes(x) + swan_op_bytes(w) + swan_op_bytes(y) * (reads_y ? 2 : 1)};
     switch (w->dtype) {
-    case SWAN_F32: SWAN_OP_CALL_WS(ctx, linear_f32, args, cost, y); return SWAN_OK;
-    case SWAN_BF16: SWAN_OP_CALL_WS(ctx, linear_bf16, args, cost, y); return SWAN_OK;
-    case SWAN_F16: SWAN_OP_CALL_WS(ctx, linear_f16, args, cost, y); return SWAN_OK;
+    case SWAN_F32: SWAN_OP_CALL_WS(ctx, x->dtype, linear_f32, args, cost, y); return SWAN_OK;
+    case SWAN_BF16: SWAN_OP_CALL_WS(ctx, x->dtype, linear_bf16, args, cost, y); return SWAN_OK;
+    case SWAN_F16: SWAN_OP_CALL_WS(ctx, x->dtype, linear_f16, args, cost, y); return SWAN_OK;
     default: return swan_op_mismatch("linear weight type", x, w);
     }
 }

@@ -8,7 +8,7 @@ static swan_status layer_norm(swan_ctx *ctx, const swan_tensor *x, swan_norm_lay
     args.L = x->ne[0];
     args.D = args.ldx = args.ldy = x->ne[1];
     swan_op_cost cost = {8.0 * (double)swan_tensor_count(x), swan_op_bytes(x) + swan_op_bytes(y)};
-    SWAN_OP_CALL(ctx, norm_layer, args, cost, y);
+    SWAN_OP_CALL(ctx, x->dtype, norm_layer, args, cost, y);
     return SWAN_OK;
 }
 
@@ -40,6 +40,6 @@ swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_ten
         args.head_dim = 2 * rope->ne[1];
     }
     swan_op_cost cost = {(rope ? 10.0 : 4.0) * (double)swan_tensor_count(x), swan_op_bytes(x) + swan_op_bytes(y) + swan_op_bytes(rope)};
-    SWAN_OP_CALL_WS(ctx, norm_rms, args, cost, y);
+    SWAN_OP_CALL_WS(ctx, x->dtype, norm_rms, args, cost, y);
     return SWAN_OK;
 }
