@@ -1,0 +1,144 @@
+"""Scores clips with the world's judge.
+
+    python tools/tinyworld/judge.py ceiling [--n 256] [--blur 0] [--noise 0]   # the judge on real renders
+    python tools/tinyworld/judge.py model models/tinyworld [--n 64]            # the model, fp32, on held-out prompts
+    python tools/tinyworld/judge.py frames FRAMES.npy "the prompt"             # one clip from `swan generate --dump`
+"""
+
+import argparse
+import ctypes as C
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import world
+
+ATTRS = dict(object=1, colour=2, motion=4, speed=8, size=16, background=32, second=64, second_colour=128, relation=256)
+JOINT = 1 | 2 | 4 | 32  # object, colour, motion, background: those of them that the prompt tells
+TRAVEL = (1, 2, 3, 4)
+
+
+class Verdict(C.Structure):
+    _fields_ = [("seen", world.Scene), ("right", C.c_uint)] + \
+               [(n, C.c_float) for n in ("ground_error", "shape_overlap", "colour_stability", "object_stability", "visible")]
+
+
+def load(build_dir):
+    os.makedirs(build_dir, exist_ok=True)
+    so = os.path.join(build_dir, "libtinyjudge.so")
+    src = [os.path.join(world.ROOT, "src", p) for p in
+           ["base/status.c"] + [f"world/{s}.c" for s in world.SOURCES + ["judge"]]]
+    subprocess.check_call(["gcc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-fPIC", "-shared", "-I" + world.ROOT + "/src",
+                           "-I" + world.ROOT + "/include", *src, "-o", so, "-lm"])
+    lib = world.World(so)
+    lib.lib.swan_world_judge.argtypes = [C.c_void_p, C.c_int, C.c_int, C.c_int, C.POINTER(world.Scene), C.c_uint, C.POINTER(Verdict)]
+    return lib
+
+
+def judge(w, clip, wanted, asked):
+    """clip u8 [F, H, W, 3]"""
+    clip = np.ascontiguousarray(clip)
+    v = Verdict()
+    f, h, wd, _ = clip.shape
+    if w.lib.swan_world_judge(clip.ctypes.data, wd, h, f, C.byref(wanted), asked, C.byref(v)):
+        raise RuntimeError("judge failed")
+    return v
+
+
+def ask(w, text):
+    """Wanted scene and attribute bits of a prompt; SPEED only where it is judged."""
+    bits, scene = w.parse(text)
+    if scene.motion not in TRAVEL or not bits & ATTRS["motion"]:
+        bits &= ~ATTRS["speed"]
+    return scene, bits
+
+
+def degrade(clip, blur, noise, rng):
+    x = clip.astype(np.float32)
+    if blur:
+        import torch
+        import torch.nn.functional as F
+        r = int(3 * blur + 0.5)
+        k = np.exp(-0.5 * (np.arange(-r, r + 1) / blur) ** 2)
+        k = torch.tensor(k / k.sum(), dtype=torch.float32)
+        t = torch.from_numpy(x).permute(0, 3, 1, 2).reshape(-1, 1, *clip.shape[1:3])
+        t = F.conv2d(F.pad(t, (r, r, 0, 0), mode="replicate"), k.view(1, 1, 1, -1))
+        t = F.conv2d(F.pad(t, (0, 0, r, r), mode="replicate"), k.view(1, 1, -1, 1))
+        x = t.reshape(clip.shape[0], 3, *clip.shape[1:3]).permute(0, 2, 3, 1).numpy()
+    return np.clip(x + noise * rng.standard_normal(x.shape), 0, 255).astype(np.uint8)
+
+
+class Table:
+    def __init__(self):
+        self.right, self.asked, self.joint, self.soft = {k: 0 for k in ATTRS}, {k: 0 for k in ATTRS}, [], []
+
+    def add(self, v, asked):
+        for k, bit in ATTRS.items():
+            self.asked[k] += bool(asked & bit)
+            self.right[k] += bool(v.right & bit)
+        self.joint.append(v.right & JOINT == asked & JOINT)
+        self.soft.append([v.ground_error, v.shape_overlap, v.colour_stability, v.object_stability, v.visible])
+
+    def show(self, title):
+        cells = [f"{k} {100 * self.right[k] / n:.1f}% ({n})" for k, n in self.asked.items() if n]
+        soft = np.mean(self.soft, 0)
+        print(f"{title}: joint {100 * np.mean(self.joint):.1f}% ({len(self.joint)}); " + ", ".join(cells))
+        print("  ground error %.2f, shape overlap %.3f, colour stability %.3f, object stability %.3f, visible %.3f" % tuple(soft), flush=True)
+
+
+def prompts(w, n, seed, split):
+    for i in range(n):
+        s = w.scene(seed, i, split)
+        yield s, w.caption(s, i * 2654435761 + 12345)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("what", choices=["ceiling", "model", "frames"])
+    p.add_argument("args", nargs="*")
+    p.add_argument("--build", default=os.path.join(world.ROOT, "build", "tinyworld"))
+    p.add_argument("--n", type=int, default=256)
+    p.add_argument("--blur", type=float, default=0)
+    p.add_argument("--noise", type=float, default=0)
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--seed", type=int, default=9001)
+    p.add_argument("-v", action="store_true")
+    a = p.parse_args()
+    w = load(a.build)
+    rng = np.random.default_rng(0)
+    if a.what == "frames":
+        frames = np.load(a.args[0])
+        scene, asked = ask(w, a.args[1])
+        table = Table()
+        table.add(judge(w, (frames.transpose(0, 2, 3, 1) * 255).astype(np.uint8), scene, asked), asked)
+        table.show(a.args[1])
+        return
+    for split, name in ((world.TRAIN, "seen pairs"), (world.HELD_OUT, "held-out pairs")):
+        table = Table()
+        items = list(prompts(w, a.n // 2, a.seed, split))
+        if a.what == "model":
+            from sample import Pipeline
+            pipe = Pipeline(a.args[0])
+        for k in range(0, len(items), a.batch):
+            part = items[k:k + a.batch]
+            if a.what == "model":
+                f = pipe([t for _, t in part], seed=5000 + k)["frames"]
+                clips = (f * 255).byte().permute(0, 1, 3, 4, 2).numpy()
+            else:
+                clips = [degrade(w.render(s), a.blur, a.noise, rng) for s, _ in part]
+            for clip, (s, text) in zip(clips, part):
+                scene, asked = ask(w, text)
+                v = judge(w, clip, scene, asked)
+                table.add(v, asked)
+                if a.v and v.right & 63 != asked & 63:
+                    miss = [f"{k}: {getattr(scene, k)} seen {getattr(v.seen, k)}" for k, b in ATTRS.items()
+                            if asked & b & 63 and not v.right & b]
+                    print("   ", text, "|", "; ".join(miss), f"rel {scene.relation}")
+        table.show(name)
+
+
+if __name__ == "__main__":
+    main()
