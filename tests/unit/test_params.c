@@ -55,6 +55,7 @@ static const struct {
     {"noise", "", {"n.npy"}, {0}},
     {"output", "", {"a.mp4"}, {0}},
     {"dump", "", {"folder"}, {0}},
+    {"trace", "", {"calls.tsv"}, {0}},
     {"encoder", "", {"libx264"}, {0}},
     {"preset", "", {"slow"}, {0}},
     {"quality", "18", {"1", "51"}, {0}},
