@@ -192,6 +192,77 @@ static void report_and_callbacks(void **state)
     test_close(&r);
 }
 
+/* A preview after each step, which takes nothing from the video. */
+typedef struct previews {
+    test_run *run;
+    int count;
+    uint64_t sum;
+} previews;
+
+static void on_preview(void *user, int step, int width, int height, const uint8_t *rgb)
+{
+    previews *p = user;
+    assert_int_equal(step, p->count++);
+    assert_int_equal(width, WIDTH);
+    assert_int_equal(height, HEIGHT);
+    for (int i = 0; i < width * height * 3; i++) p->sum += rgb[i];
+}
+
+static bool forward_progress(void *user, const swan_progress *p) { return test_progress(((previews *)user)->run, p); }
+
+static void forward_frame(void *user, int index, int width, int height, const uint8_t *rgb)
+{
+    test_frame(((previews *)user)->run, index, width, height, rgb);
+}
+
+static void previews_change_nothing(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"wan-tiny", "fastwan-tiny"};
+    size_t bytes = (size_t)FRAMES * WIDTH * HEIGHT * 3;
+    for (int i = 0; i < 2; i++) {
+        test_run r;
+        test_open(&r, models[i], NULL);
+        test_generate(&r, prompt, 5);
+        uint8_t *frames = malloc(bytes);
+        assert_non_null(frames);
+        memcpy(frames, r.frames, bytes);
+        previews p = {.run = &r};
+        r.session->callbacks = (swan_callbacks){.user = &p, .progress = forward_progress, .frame = forward_frame, .preview = on_preview};
+        test_generate(&r, prompt, 5);
+        assert_int_equal(p.count, STEPS);
+        assert_true(p.sum > 0);
+        assert_memory_equal(r.frames, frames, bytes);
+        free(frames);
+        test_close(&r);
+    }
+}
+
+/* --trace: a line for every launch of the plan, and the same video. */
+static void a_trace_has_every_call(void **state)
+{
+    const char *path = scratch_path(*state, "calls.tsv");
+    test_run r;
+    test_open(&r, "wan-tiny", NULL);
+    test_generate(&r, prompt, 5);
+    size_t bytes = (size_t)FRAMES * WIDTH * HEIGHT * 3;
+    uint8_t *frames = malloc(bytes);
+    assert_non_null(frames);
+    memcpy(frames, r.frames, bytes);
+    assert_ok(swan_params_set(r.session->params, "trace", path));
+    test_generate(&r, prompt, 5);
+    assert_memory_equal(r.frames, frames, bytes);
+    uint64_t launches = 0, lines = 0;
+    for (int i = 0; i < SWAN_PLAN_PHASES; i++) launches += r.phase[i].counters.launches;
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    for (int c; (c = fgetc(f)) != EOF;) lines += c == '\n';
+    fclose(f);
+    assert_int_equal(lines, launches + 1); /* and the names of the columns */
+    free(frames);
+    test_close(&r);
+}
+
 /* Neither file nor callback: the work is done all the same (what bench measures). */
 static void no_output_at_all(void **state)
 {
@@ -306,6 +377,7 @@ static void failures_leave_the_session_usable(void **state)
         {"output", "x.gif", "x.gif: cannot write this kind of file; supported: .mp4", SWAN_E_INVALID},
         {"output", "x", "x: cannot write this kind of file", SWAN_E_INVALID},
         {"dump", "/not/there/x", "/not/there/x: cannot make the directory", SWAN_E_IO},
+        {"trace", "/not/there/x.tsv", "/not/there/x.tsv: cannot be written", SWAN_E_IO},
         {"noise", "/not/there/n.npy", "/not/there/n.npy", SWAN_E_NOT_FOUND},
         {"noise", NULL, "noise.npy", SWAN_E_FORMAT},
     };
@@ -317,7 +389,8 @@ static void failures_leave_the_session_usable(void **state)
         swan_status status = swan_session_generate(r.session, prompt, 5, NULL);
         if (status != cases[i].status || !strstr(swan_last_error(), cases[i].says))
             fail_msg("%s=%s: %s: %s", cases[i].key, cases[i].value, swan_status_name(status), swan_last_error());
-        char **member = !strcmp(cases[i].key, "output") ? &p->output : !strcmp(cases[i].key, "dump") ? &p->dump : &p->noise;
+        char **const members[] = {&p->output, &p->dump, &p->trace, &p->noise};
+        char **member = members[!strcmp(cases[i].key, "output") ? 0 : !strcmp(cases[i].key, "dump") ? 1 : !strcmp(cases[i].key, "trace") ? 2 : 3];
         free(*member);
         *member = NULL;
     }
@@ -385,6 +458,8 @@ int main(void)
         cmocka_unit_test(same_seed_same_frames),
         cmocka_unit_test(random_seed_is_reported),
         cmocka_unit_test(report_and_callbacks),
+        cmocka_unit_test(previews_change_nothing),
+        SCRATCH(a_trace_has_every_call),
         cmocka_unit_test(no_output_at_all),
         SCRATCH(cancel_in_every_phase),
         cmocka_unit_test(cancel_from_outside),
