@@ -7,6 +7,7 @@
 
 #include "ckpt/config.h"
 #include "pipe/locate.h"
+#include "pipe/usage.h"
 
 /* ---- small things ---- */
 
@@ -178,6 +179,7 @@ static swan_status choose_recipe(swan_engine *e, const model_files *f)
 
 static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
 {
+    e->resident_bytes = swan_usage_resident();
     SWAN_TRY(pick_kernels(e));
     SWAN_TRY(swan_locate_model(e->params->model, e->directory, sizeof e->directory));
     size_t n = strlen(e->directory);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cache.h"
+
 #define BUILT_IN "tinyworld"
 
 /* directory/models/tinyworld/model_index.json is there: its directory. */
@@ -25,10 +27,22 @@ static bool beside_program(char *directory, size_t n)
     return try_root(folder, "/../share/swan/models", directory, n) || try_root(folder, "/../../models", directory, n);
 }
 
+/* A name that is no path: a pulled model. */
+static swan_status find_pulled(const char *given, char *directory, size_t n)
+{
+    char repository[SWAN_REPOSITORY_MAX];
+    swan_status s = swan_cache_find(given, repository);
+    if (s == SWAN_OK) return swan_cache_place(repository, directory, n);
+    const swan_published *known = swan_cache_find_published(given);
+    if (s == SWAN_E_NOT_FOUND && known)
+        return SWAN_FAIL(s, "%s: not here yet: swan pull %s", given, known->alias);
+    return s == SWAN_E_NOT_FOUND ? SWAN_FAIL(s, "%s: there is no such model directory, nor a pulled model of that name", given) : s;
+}
+
 swan_status swan_locate_model(const char *given, char *directory, size_t n)
 {
     if (given && (strcmp(given, BUILT_IN) != 0 || swan_file_is_directory(given))) {
-        if (!swan_file_exists(given)) return SWAN_FAIL(SWAN_E_NOT_FOUND, "%s: there is no such model directory", given);
+        if (!swan_file_exists(given)) return find_pulled(given, directory, n);
         if (!swan_file_is_directory(given))
             return SWAN_FAIL(SWAN_E_INVALID, "%s: wanted a model directory, found a file; a single transformer file goes on top of a "
                              "base directory: -m DIR --transformer %s", given, given);

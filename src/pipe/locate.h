@@ -5,8 +5,9 @@
 #include "base/file.h"
 #include "base/status.h"
 
-/* The directory of a model: a path as given, or, for NULL or "tinyworld", the built-in one, looked for beside the program
- * (../share/swan/models), in the source tree the program was built in, and in the installed data directory. */
+/* The directory of a model: a path as given; where there is none, a pulled model of that name (base/cache.h); for NULL or
+ * "tinyworld" the built-in one, looked for beside the program (../share/swan/models), in the source tree the program was built
+ * in, and in the installed data directory. */
 swan_status swan_locate_model(const char *given, char *directory, size_t n);
 /* The decoder of a model: the flag; swan.json's "taehv"; taew2_1.safetensors or taehv/ in the directory. "" when none is
  * there. A file that was named but is missing is an error. */

@@ -9,8 +9,8 @@ uint64_t swan_usage_resident(void);
 uint64_t swan_usage_peak(void);
 /* The memory fields of a report. */
 void swan_usage_fill(const struct swan_session *s, swan_report *report);
-/* plan->peak_bytes: what is resident now, what the run will map and reserve less what its prompt leaves untouched, and what
- * the encoder keeps. */
+/* plan->peak_bytes: what was resident before the engine, what it maps and converts, what a session reserves less what its
+ * prompt leaves untouched, and what the encoder keeps. */
 void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_plan *plan);
 
 #endif
