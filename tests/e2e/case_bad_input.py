@@ -146,6 +146,11 @@ class Noise(Case):
 class Memory(Case):
     """However little memory there is, the program ends by itself, with one message about it or a video."""
 
+    def setUp(self):
+        super().setUp()
+        if harness.SANITIZED:
+            self.skipTest("sanitizers reserve more address space than any limit")
+
     def limited(self, limit, *args):
         process = subprocess.run([str(harness.SWAN), "generate", "x", *map(str, self.small()), "-o", "out.mp4", "--threads", "1", *map(str, args)],
                                  cwd=self.here, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,

@@ -17,6 +17,7 @@ WAN = DATA / "wan-tiny"          # base Wan: UniPC with guidance
 FASTWAN = DATA / "fastwan-tiny"  # gates and class WanDMDPipeline: DMD with sparse attention
 TAEHV = DATA / "taehv-tiny.safetensors"
 SWAN = pathlib.Path(sys.argv[0])  # set by run.py
+SANITIZED = False                 # the program was built with a sanitizer that slows it down; set by run.py
 MESSAGE_LINES = 2                # of a failure on stderr: what is wrong, and where help is
 
 

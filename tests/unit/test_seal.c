@@ -20,12 +20,12 @@ static _Thread_local int sealed;
 static atomic_int broken;            /* allocations under a seal */
 static atomic_size_t broken_bytes;   /* of the first of them */
 
+#if !SANITIZED
 static void seal_check(size_t bytes)
 {
     if (sealed && atomic_fetch_add(&broken, 1) == 0) atomic_store(&broken_bytes, bytes);
 }
 
-#if !SANITIZED
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
