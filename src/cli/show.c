@@ -85,14 +85,29 @@ const char *cli_bytes(uint64_t bytes, char *buf, size_t n)
     return buf;
 }
 
-void cli_json_string(const char *s)
+/* Bytes of the UTF-8 character at s; 0 when there is none (file names may hold any bytes). */
+static size_t character(const unsigned char *s)
+{
+    if (s[0] < 0x80) return 1;
+    size_t n = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
+    if (s[0] < 0xC2 || s[0] > 0xF4) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80) return 0;
+    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
+    bool impossible = (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF4 && s[1] > 0x8F); /* surrogates; above U+10FFFF */
+    return overlong || impossible ? 0 : n;
+}
+
+void cli_json_string(const char *text)
 {
     putchar('"');
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') printf("\\%c", c);
-        else if (c < 0x20) printf("\\u%04x", c);
-        else putchar(c);
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        size_t n = character(s);
+        if (!n) printf("\\ufffd");
+        else if (*s == '"' || *s == '\\') printf("\\%c", *s);
+        else if (*s < 0x20) printf("\\u%04x", *s);
+        else fwrite(s, 1, n, stdout);
+        s += n ? n : 1;
     }
     putchar('"');
 }

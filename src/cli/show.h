@@ -20,7 +20,7 @@ void cli_show_log(void *show, swan_log_level level, const char *text);
 void cli_show_end(cli_show *show);
 /* "1.4 GiB" in buf. */
 const char *cli_bytes(uint64_t bytes, char *buf, size_t n);
-/* Writes s as a JSON string, quotes included. */
-void cli_json_string(const char *s);
+/* Writes text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD. */
+void cli_json_string(const char *text);
 
 #endif

@@ -14,6 +14,19 @@ static const char *precision_name(int precision)
     return names[precision];
 }
 
+/* A string of the file system, which may hold any bytes: those that are no ASCII become '?' when the whole is not UTF-8. */
+static json_t *path_text(const char *path)
+{
+    json_t *text = json_string(path);
+    if (text) return text;
+    char *plain = strdup(path);
+    for (char *c = plain; c && *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    text = plain ? json_string(plain) : NULL;
+    free(plain);
+    return text;
+}
+
 static swan_status dump(json_t *object, size_t flags, char **out)
 {
     *out = object ? json_dumps(object, flags) : NULL;
@@ -26,8 +39,8 @@ swan_status swan_describe_run(const struct swan_session *s, const char *prompt, 
     const swan_recipe *r = &s->recipe;
     const char *negative = s->guided && s->params->negative_prompt ? s->params->negative_prompt : "";
     json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:f, s:f, s:s, s:f, s:s}", "swan", swan_version(), "model",
-        s->engine->name, "prompt", prompt, "negative_prompt", negative, "seed", (json_int_t)seed, "width", s->size.width, "height",
+        "{s:s, s:o, s:s, s:s, s:I, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:f, s:f, s:s, s:f, s:s}", "swan", swan_version(), "model",
+        path_text(s->engine->name), "prompt", prompt, "negative_prompt", negative, "seed", (json_int_t)seed, "width", s->size.width, "height",
         s->size.height, "num_frames", s->size.frames, "fps", s->size.fps, "sampler", swan_sampler_name(r->sampler), "sigma_grid",
         swan_sched_grid_name(r->grid), "num_inference_steps", s->sched.steps, "flow_shift", r->shift, "guidance_scale", r->guidance,
         "attention", r->attention == SWAN_ATTN_VSA ? "vsa" : "dense", "vsa_sparsity", r->sparsity, "precision",
@@ -39,7 +52,7 @@ swan_status swan_describe_run(const struct swan_session *s, const char *prompt, 
 static json_t *describe_part(const swan_component *part)
 {
     if (!part->ckpt) return json_null();
-    return json_pack("{s:s, s:I, s:I, s:I, s:I}", "path", swan_ckpt_path(part->ckpt), "tensors", (json_int_t)swan_ckpt_count(part->ckpt),
+    return json_pack("{s:o, s:I, s:I, s:I, s:I}", "path", path_text(swan_ckpt_path(part->ckpt)), "tensors", (json_int_t)swan_ckpt_count(part->ckpt),
                      "parameters", (json_int_t)part->parameters, "mapped_bytes", (json_int_t)part->mapped_bytes, "converted_bytes",
                      (json_int_t)part->copied_bytes);
 }
@@ -58,9 +71,9 @@ swan_status swan_engine_describe(const swan_engine *e, char **json)
         json_object_set_new(kernels, name, json_string(row->variant));
     }
     json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:f, s:i, s:i, s:i, s:i},"
+        "{s:o, s:o, s:s, s:{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:f, s:i, s:i, s:i, s:i},"
         " s:{s:I, s:I, s:I, s:i, s:I, s:I, s:b, s:o}, s:{s:I, s:I, s:i, s:I, s:o}, s:o, s:o}",
-        "name", e->name, "directory", e->directory, "class", e->class_name, "recipe", "rule", r->rule, "sampler",
+        "name", path_text(e->name), "directory", path_text(e->directory), "class", e->class_name, "recipe", "rule", r->rule, "sampler",
         swan_sampler_name(r->sampler), "sigma_grid", swan_sched_grid_name(r->grid), "num_inference_steps", r->steps, "flow_shift", r->shift,
         "guidance_scale", r->guidance, "attention", r->attention == SWAN_ATTN_VSA ? "vsa" : "dense", "vsa_sparsity", r->sparsity, "width",
         r->width, "height", r->height, "num_frames", r->frames, "fps", r->fps, "transformer", "dim", (json_int_t)d->dim, "heads",

@@ -245,6 +245,17 @@ class Progress(Case):
         plan = json.loads(self.works("plan", *self.small(), "--json").out)
         self.assertEqual(last["session_bytes"], plan["session_bytes"])
 
+    def test_names_that_are_no_text(self):
+        """File names are bytes; JSON is not."""
+        folder = os.fsencode(self.here) + b"/m\xff\xc3"
+        os.symlink(WAN, folder)
+        video = b"o\xed\xa0\x80\xe9 \xe2\x82\xac.mp4"
+        done = self.generate("x", "-o", video, "--json", model=folder)
+        last = [json.loads(line) for line in done.out.splitlines()][-1]
+        self.assertEqual(last["output"], "o\ufffd\ufffd\ufffd\ufffd \u20ac.mp4")
+        self.assertEqual(json.loads(self.works("inspect", video).out)["model"], "m??")
+        self.assertEqual(json.loads(self.works("info", folder).out)["name"], "m??")
+
     def test_json_failure(self):
         done = self.refuses_to_generate("x", "--json", "--size", "60x48", says="64x48")
         for line in done.out.splitlines():
