@@ -124,6 +124,7 @@ typedef struct swan_plan {
     uint64_t arena_bytes;     /* weights copied or converted by us */
     uint64_t session_bytes;   /* reserved by a session: its state and the activations of the hungriest phase */
     uint64_t state_bytes;     /* of these, what lives through all phases: latents, prompt, tables */
+    uint64_t staging_bytes;   /* host memory of a session beside these: ids and noise on their way */
     uint64_t peak_bytes;      /* expected peak of the process: the sum above plus a measured base */
     int phase_count;
     swan_plan_phase phase[4];

@@ -26,9 +26,9 @@ swan_status swan_arena_reserve(swan_arena *a, const char *name, size_t size)
     return SWAN_OK;
 }
 
-void swan_arena_over(swan_arena *a, const char *name, void *base, size_t size)
+void swan_arena_over(swan_arena *a, const char *name, void *base, size_t size, bool remote)
 {
-    *a = (swan_arena){.name = name, .base = base, .size = size};
+    *a = (swan_arena){.name = name, .base = base, .size = size, .remote = remote};
 }
 
 void swan_arena_free(swan_arena *a)
@@ -49,7 +49,7 @@ void *swan_arena_alloc(swan_arena *a, size_t bytes)
     if (a->used > a->peak) a->peak = a->used;
     if (!a->base) return (void *)(uintptr_t)(SWAN_ARENA_ALIGN + at);
 #ifdef SWAN_DEBUG_ARENA
-    memset(a->base + at + need - RED_ZONE, RED_BYTE, RED_ZONE);
+    if (!a->remote) memset(a->base + at + need - RED_ZONE, RED_BYTE, RED_ZONE);
 #endif
     return a->base + at;
 }
@@ -60,7 +60,7 @@ void swan_arena_release(swan_arena *a, size_t mark)
 {
     assert(mark <= a->used);
 #ifdef SWAN_DEBUG_ARENA
-    if (a->base) memset(a->base + mark, DEAD_BYTE, a->used - mark);
+    if (a->base && !a->remote) memset(a->base + mark, DEAD_BYTE, a->used - mark);
 #endif
     a->used = mark;
 }

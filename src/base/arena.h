@@ -20,14 +20,15 @@ typedef struct swan_arena {
     size_t size;   /* bytes reserved; SIZE_MAX when dry */
     size_t used, peak;
     bool owned;    /* base came from swan_arena_reserve */
+    bool remote;   /* memory of a device: addresses are handed out, never followed */
 } swan_arena;
 
 /* An arena without memory that only counts. */
 void swan_arena_dry(swan_arena *a, const char *name);
 /* Reserves size bytes (0 is allowed) from the host. Fails with SWAN_E_NOMEM naming the arena and the size. */
 swan_status swan_arena_reserve(swan_arena *a, const char *name, size_t size);
-/* Over memory that somebody else owns (device memory). */
-void swan_arena_over(swan_arena *a, const char *name, void *base, size_t size);
+/* Over memory that somebody else owns; remote: on a device, where the host cannot follow an address. */
+void swan_arena_over(swan_arena *a, const char *name, void *base, size_t size, bool remote);
 void swan_arena_free(swan_arena *a);
 
 /* bytes from the arena; NULL with the thread's message set when the reservation is too small (a planning bug of ours). */

@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/half.h"
@@ -67,7 +68,7 @@ static swan_status check_shape(const swan_ckpt *ckpt, const swan_tensor *stored,
     return SWAN_OK;
 }
 
-/* dst (arena, f32) from src (f32, in place of dst when order is plain), with the axes in the role's order. */
+/* dst from src, both f32, with the axes in the role's order. */
 static void reorder(float *dst, const float *src, const swan_tensor *shape, swan_weight_role role)
 {
     if (role == SWAN_WEIGHT_TRANSPOSED) {
@@ -81,27 +82,68 @@ static void reorder(float *dst, const float *src, const swan_tensor *shape, swan
             for (int64_t k = 0; k < taps; k++) dst[(o * taps + k) * cin + c] = src[(o * cin + c) * taps + k];
 }
 
-/* A copy in f32 (or, for a matrix in a parity run, in BF16) in the arena. stored is already cut to the wanted rows. */
-static swan_status copy(swan_weight_loader *loader, const swan_tensor *stored, swan_weight_role role, swan_tensor *out)
+static swan_status place(const swan_weight_loader *loader, void *to, const void *from, size_t bytes)
+{
+    if (loader->device) return swan_device_copy_now(loader->device, loader->stream, to, from, bytes);
+    memcpy(to, from, bytes);
+    return SWAN_OK;
+}
+
+/* Elements that are converted at a time: bounds the scratch, whatever the tensor. */
+#define CHUNK ((int64_t)1 << 22)
+
+/* A matrix of another type as bf16, chunk by chunk. */
+static swan_status copy_as_bf16(const swan_weight_loader *loader, const swan_tensor *stored, uint16_t *to)
+{
+    int64_t n = swan_tensor_count(stored), most = n < CHUNK ? n : CHUNK;
+    float *wide = malloc((size_t)most * sizeof *wide);
+    uint16_t *narrow = malloc((size_t)most * sizeof *narrow);
+    swan_status status = wide && narrow ? SWAN_OK : SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory", stored->name);
+    for (int64_t at = 0; at < n && !status; at += most) {
+        int64_t count = n - at < most ? n - at : most;
+        swan_tensor part = swan_tensor_1d((uint8_t *)stored->data + (size_t)at * swan_dtype_bytes(stored->dtype), stored->dtype, count);
+        status = swan_ckpt_read_f32(&part, wide);
+        for (int64_t i = 0; i < count; i++) narrow[i] = swan_f32_to_bf16(wide[i]);
+        if (!status) status = place(loader, to + at, narrow, (size_t)count * sizeof *narrow);
+    }
+    free(wide);
+    free(narrow);
+    return status;
+}
+
+/* A vector, table or convolution as f32 in the role's order. */
+static swan_status copy_as_f32(const swan_weight_loader *loader, const swan_tensor *stored, swan_weight_role role, float *to)
 {
     int64_t n = swan_tensor_count(stored);
-    bool bf16 = role == SWAN_WEIGHT_MATRIX && loader->round_bf16;
-    out->dtype = bf16 ? SWAN_BF16 : SWAN_F32;
-    if (!(out->data = swan_arena_alloc(loader->arena, (size_t)n * swan_dtype_bytes(out->dtype)))) return SWAN_E_BUG;
     bool moves = role == SWAN_WEIGHT_TRANSPOSED || role == SWAN_WEIGHT_CONV;
-    size_t mark = swan_arena_mark(loader->arena);
-    float *plain = moves || bf16 ? swan_arena_alloc(loader->arena, (size_t)n * sizeof(float)) : out->data;
-    if (!plain) return SWAN_E_BUG;
-    if (loader->arena->base) {
-        SWAN_TRY(swan_ckpt_read_f32(stored, plain));
-        if (loader->round_bf16)
-            for (int64_t i = 0; i < n; i++) plain[i] = swan_bf16_to_f32(swan_f32_to_bf16(plain[i]));
-        if (moves) reorder(out->data, plain, stored, role);
-        if (bf16)
-            for (int64_t i = 0; i < n; i++) ((uint16_t *)out->data)[i] = swan_f32_to_bf16(plain[i]);
-    }
-    swan_arena_release(loader->arena, mark);
-    return SWAN_OK;
+    float *plain = malloc((size_t)n * sizeof *plain), *moved = moves ? malloc((size_t)n * sizeof *moved) : NULL;
+    swan_status status = plain && (moved || !moves) ? SWAN_OK : SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory", stored->name);
+    if (!status) status = swan_ckpt_read_f32(stored, plain);
+    for (int64_t i = 0; i < n && loader->round_bf16 && !status; i++) plain[i] = swan_bf16_to_f32(swan_f32_to_bf16(plain[i]));
+    if (!status && moves) reorder(moved, plain, stored, role);
+    if (!status) status = place(loader, to, moves ? moved : plain, (size_t)n * sizeof *plain);
+    free(plain);
+    free(moved);
+    return status;
+}
+
+/* A copy in the arena. stored is already cut to the wanted rows. */
+static swan_status copy(swan_weight_loader *loader, const swan_tensor *stored, swan_weight_role role, swan_tensor *out)
+{
+    bool matrix = role == SWAN_WEIGHT_MATRIX, narrow = matrix && loader->bf16_matrices && stored->dtype != SWAN_BF16;
+    bool as_is = matrix && !narrow && stored->dtype != SWAN_F64;
+    out->dtype = as_is ? stored->dtype : narrow ? SWAN_BF16 : SWAN_F32;
+    size_t bytes = (size_t)swan_tensor_count(stored) * swan_dtype_bytes(out->dtype);
+    if (!(out->data = swan_arena_alloc(loader->arena, bytes))) return SWAN_E_BUG;
+    if (!loader->arena->base) return SWAN_OK;
+    if (as_is) return place(loader, out->data, stored->data, bytes);
+    return narrow ? copy_as_bf16(loader, stored, out->data) : copy_as_f32(loader, stored, role, out->data);
+}
+
+/* May the kernels read this matrix where it is mapped? */
+static bool stays_mapped(const swan_weight_loader *loader, const swan_tensor *stored)
+{
+    return !loader->device && stored->dtype != SWAN_F64 && (!loader->bf16_matrices || stored->dtype == SWAN_BF16);
 }
 
 static void final_shape(const swan_tensor *want, swan_weight_role role, swan_tensor *out)
@@ -135,7 +177,7 @@ static swan_status bind_one(swan_weight_loader *loader, const swan_weight_spec *
     swan_tensor source = want;
     int64_t row_bytes = (int64_t)swan_tensor_bytes(stored) / stored->ne[0];
     source.data = (uint8_t *)stored->data + first_row * row_bytes;
-    if (spec->role == SWAN_WEIGHT_MATRIX && !loader->round_bf16 && stored->dtype != SWAN_F64) {
+    if (spec->role == SWAN_WEIGHT_MATRIX && stays_mapped(loader, stored)) {
         out->data = source.data;
         out->dtype = stored->dtype;
         loader->mapped_bytes += swan_tensor_bytes(&source);

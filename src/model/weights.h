@@ -8,10 +8,11 @@
 
 #include "base/arena.h"
 #include "ckpt/safetensors.h"
+#include "kernel/device.h"
 #include "tensor/tensor.h"
 
 typedef enum swan_weight_role {
-    SWAN_WEIGHT_MATRIX,     /* [N, K…] seen as [N, K], kept in its stored type where the device reads it (CPU: the mapped file) */
+    SWAN_WEIGHT_MATRIX,     /* [N, K…] seen as [N, K]: on the host the mapped file itself, on a GPU a copy */
     SWAN_WEIGHT_VECTOR,     /* copied to f32 */
     SWAN_WEIGHT_TRANSPOSED, /* [A, B] copied to f32 [B, A] */
     SWAN_WEIGHT_CONV        /* [Cout, Cin, 3, 3] copied to f32 [Cout, 3, 3, Cin] (channels last) */
@@ -35,9 +36,12 @@ typedef struct swan_weight_spec {
 /* Everything a bind shares. Dry arena: views get their types and shapes, and the arena counts, nothing is read. */
 typedef struct swan_weight_loader {
     const swan_ckpt *ckpt;
-    swan_arena *arena;      /* for copies */
+    const swan_device *device; /* NULL: the host */
+    const swan_stream *stream; /* of the device */
+    bool bf16_matrices;     /* matrices of another type are copied as their nearest bf16 */
+    swan_arena *arena;      /* for copies, on the device */
     const int64_t *values;  /* of the symbols */
-    bool round_bf16;        /* parity runs: every weight as its nearest bf16 (matrices are copied) */
+    bool round_bf16;        /* parity runs: vectors too are rounded to bf16, kept as f32 */
     uint8_t *used;          /* [swan_ckpt_count], set where a tensor was taken; may be NULL */
     uint64_t mapped_bytes;  /* out: bytes that stay in the mapped file */
     int64_t parameters;     /* out: elements */

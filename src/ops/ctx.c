@@ -49,7 +49,9 @@ swan_status swan_op_begin(swan_ctx *ctx, const swan_kernel_row *row, const char 
 swan_status swan_op_end(swan_ctx *ctx, swan_status status, const swan_kernel_row *row, const swan_tensor *out, double start)
 {
     if (status != SWAN_OK) return status == SWAN_E_CANCELLED ? SWAN_FAIL(status, "cancelled") : status;
-    if (ctx->mode == SWAN_TRACE && ctx->trace) ctx->trace->record(ctx->trace->user, row, out, now_s() - start);
+    if (ctx->mode != SWAN_TRACE || !ctx->trace) return SWAN_OK;
+    if (ctx->device) SWAN_TRY(ctx->device->backend->synchronise(ctx->stream));
+    ctx->trace->record(ctx->trace->user, row, out, now_s() - start);
     return SWAN_OK;
 }
 

@@ -8,6 +8,7 @@
 #define SWAN_OPS_CTX_H
 
 #include "base/arena.h"
+#include "kernel/device.h"
 #include "kernel/table.h"
 
 typedef enum swan_mode { SWAN_DRY, SWAN_RUN, SWAN_TRACE, SWAN_CAPTURE } swan_mode;
@@ -28,6 +29,7 @@ typedef struct swan_ctx {
     swan_mode mode;
     const swan_kernels *kernels;     /* for activations in the model's format */
     const swan_kernels *kernels_f32; /* for f32 beside it: latents, time embedding; NULL when the model's format is F32 */
+    const swan_device *device; /* NULL: the host */
     swan_stream *stream;
     swan_arena *arena; /* activations */
     swan_counters counters;

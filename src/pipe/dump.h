@@ -9,6 +9,7 @@
 
 typedef struct swan_dump {
     const char *directory; /* NULL: off */
+    const swan_ctx *ctx;   /* of the session: the way to the host */
     swan_tensor frames;    /* f32 [F, 3, H, W], from malloc */
 } swan_dump;
 
@@ -19,7 +20,7 @@ swan_status swan_dump_text(const swan_dump *d, const struct swan_session *s, int
 swan_status swan_dump_latent(const swan_dump *d, const char *name, const swan_tensor *latent);
 swan_status swan_dump_step(const swan_dump *d, const struct swan_session *s, int step, bool renoised);
 /* Keeps one frame [H, W, 3], clamped to [0, 1]; swan_dump_frames writes them all. */
-void swan_dump_frame(swan_dump *d, int64_t index, const swan_tensor *frame);
+swan_status swan_dump_frame(swan_dump *d, int64_t index, const swan_tensor *frame);
 swan_status swan_dump_frames(const swan_dump *d);
 
 #endif

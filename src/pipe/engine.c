@@ -7,6 +7,7 @@
 
 #include "ckpt/config.h"
 #include "pipe/locate.h"
+#include "pipe/memory.h"
 #include "pipe/usage.h"
 
 /* ---- small things ---- */
@@ -32,13 +33,39 @@ swan_status swan_engine_no_decoder(const swan_engine *engine)
 
 /* ---- opening, part by part ---- */
 
+bool swan_engine_on_host(const swan_engine *e) { return e->device.info.index == SWAN_DEVICE_HOST; }
+
+/* "auto": the first GPU that kernels of this build run on, else the host. */
+static int first_usable(void)
+{
+    swan_device_info info[SWAN_DEVICE_MAX];
+    int count = swan_device_list(info);
+    for (int i = 0; i < count; i++)
+        if (info[i].index != SWAN_DEVICE_HOST && info[i].arch) return info[i].index;
+    return SWAN_DEVICE_HOST;
+}
+
+static swan_status open_device(swan_engine *e)
+{
+    const char *name = e->params->device;
+    int index = SWAN_DEVICE_HOST;
+    if (!name || !strcmp(name, "auto")) index = first_usable();
+    else if (!strcmp(name, "cuda")) index = 0;
+    else if (!strncmp(name, "cuda:", 5) && strlen(name) < 8 && name[5] && strspn(name + 5, "0123456789") == strlen(name + 5))
+        index = (int)strtol(name + 5, NULL, 10);
+    else if (strcmp(name, "cpu") != 0)
+        return SWAN_FAIL(SWAN_E_INVALID, "device: wanted auto, cpu, cuda or cuda:N, found \"%s\"", name);
+    return swan_device_open(index, &e->device);
+}
+
 static swan_status pick_kernels(swan_engine *e)
 {
-    const char *device = e->params->device;
-    if (device && strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0)
-        return SWAN_FAIL(SWAN_E_INVALID, "device: wanted auto or cpu, found \"%s\"", device);
+    unsigned arch = e->device.info.arch;
+    bool exact = e->params->precision != SWAN_PRECISION_AUTO;
     e->cpu_features = swan_kernel_cpu_features();
-    return swan_kernels_pick(SWAN_ARCH_CPU, SWAN_F32, e->cpu_features, e->params->kernels, &e->kernels);
+    swan_dtype format = swan_engine_on_host(e) || exact ? SWAN_F32 : SWAN_BF16;
+    SWAN_TRY(swan_kernels_pick(arch, format, e->cpu_features, e->params->kernels, &e->kernels));
+    return swan_kernels_pick(arch, SWAN_F32, e->cpu_features, format == SWAN_F32 ? e->params->kernels : NULL, &e->kernels_f32);
 }
 
 /* model_index.json and, when there, scheduler, swan.json: what the recipe is chosen from. */
@@ -96,8 +123,10 @@ typedef swan_status load_function(swan_engine *e, swan_weight_loader *loader);
 
 static swan_status load_component(swan_engine *e, swan_component *part, swan_arena *arena, load_function *load)
 {
-    swan_weight_loader loader = {.ckpt = part->ckpt, .arena = arena,
-                                 .round_bf16 = e->params->precision == SWAN_PRECISION_PARITY_BF16};
+    bool parity = e->params->precision == SWAN_PRECISION_PARITY_BF16;
+    swan_weight_loader loader = {.ckpt = part->ckpt, .arena = arena, .round_bf16 = parity, .stream = &e->stream,
+                                 .device = swan_engine_on_host(e) ? NULL : &e->device,
+                                 .bf16_matrices = parity || e->kernels.format == SWAN_BF16};
     loader.used = calloc(swan_ckpt_count(part->ckpt) + 1, 1);
     if (!loader.used) return SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory", swan_ckpt_path(part->ckpt));
     size_t before = swan_arena_mark(arena);
@@ -180,6 +209,8 @@ static swan_status choose_recipe(swan_engine *e, const model_files *f)
 static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
 {
     e->resident_bytes = swan_usage_resident();
+    SWAN_TRY(open_device(e));
+    SWAN_TRY(e->device.backend->stream_open(&e->device, &e->stream));
     SWAN_TRY(pick_kernels(e));
     SWAN_TRY(swan_locate_model(e->params->model, e->directory, sizeof e->directory));
     size_t n = strlen(e->directory);
@@ -192,7 +223,7 @@ static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
     swan_arena_dry(&dry, "weights");
     if (!s) s = load_weights(e, &dry);
     if (!s) s = check_fit(e);
-    if (!s) s = swan_arena_reserve(&e->weights, "weights", dry.peak);
+    if (!s) s = swan_memory_reserve(&e->device, "weights", dry.peak, &e->weights);
     if (!s) s = load_weights(e, &e->weights);
     if (!s) s = choose_recipe(e, &files);
     close_files(&files);
@@ -224,7 +255,9 @@ void swan_engine_close(swan_engine *e)
     swan_ckpt_close(e->text_part.ckpt);
     swan_ckpt_close(e->dit_part.ckpt);
     swan_ckpt_close(e->taehv_part.ckpt);
-    swan_arena_free(&e->weights);
+    swan_memory_release(&e->device, &e->weights);
+    if (e->device.backend) e->device.backend->stream_close(&e->device, &e->stream);
+    swan_device_close(&e->device);
     swan_params_free(e->params);
     free(e);
 }

@@ -3,7 +3,7 @@
 #define SWAN_PIPE_ENGINE_H
 
 #include "base/file.h"
-#include "kernel/table.h"
+#include "kernel/device.h"
 #include "model/taehv.h"
 #include "model/umt5.h"
 #include "model/wan_dit.h"
@@ -26,8 +26,11 @@ struct swan_engine {
     char class_name[64];
     uint64_t resident_bytes;   /* of the process before anything was mapped */
     unsigned cpu_features;
-    swan_kernels kernels;
-    swan_arena weights;        /* converted copies */
+    swan_device device;
+    swan_stream stream;        /* for loading */
+    swan_kernels kernels;      /* for the model's activations: F32 on the host and in exact runs, BF16 on a GPU */
+    swan_kernels kernels_f32;  /* for what is f32 beside bf16 activations */
+    swan_arena weights;        /* on the device: converted copies, and on a GPU all weights */
     swan_component text_part, dit_part, taehv_part;
     swan_tokenizer *tokenizer;
     swan_umt5 umt5;
@@ -38,6 +41,8 @@ struct swan_engine {
     char default_prompt[256];  /* swan.json; "" when there is none */
 };
 
+/* Is the device the host? */
+bool swan_engine_on_host(const swan_engine *engine);
 /* Sends one line to the callbacks' log, if any. */
 void swan_engine_log(const swan_callbacks *callbacks, swan_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "pipe/dump.h"
+#include "pipe/memory.h"
 #include "pipe/output.h"
 #include "pipe/progress.h"
 #include "pipe/session.h"
@@ -14,7 +15,7 @@
 static swan_status encode_prompt(swan_session *s, int which, const char *prompt, const swan_dump *dump)
 {
     int count = 0;
-    SWAN_TRY(swan_session_tokenize(s->engine, prompt, s->state.ids.data, &count));
+    SWAN_TRY(swan_session_tokenize(s->engine, prompt, s->staging.ids, &count));
     SWAN_TRY(swan_session_encode_tokens(s, which, count));
     return which == SWAN_POSITIVE ? swan_dump_text(dump, s, count) : SWAN_OK;
 }
@@ -22,23 +23,28 @@ static swan_status encode_prompt(swan_session *s, int which, const char *prompt,
 /* ---- noise: drawn in the order of the reference, kept as [C, T, H, W] ---- */
 
 /* Distilled models were run with frames outermost: [T, C, H, W]. */
-static void frames_inside(const swan_tensor *drawn, swan_tensor *out)
+static void frames_inside(const float *drawn, const swan_tensor *shape, float *out)
 {
-    int64_t C = out->ne[0], T = out->ne[1], plane = out->ne[2] * out->ne[3];
+    int64_t C = shape->ne[0], T = shape->ne[1], plane = shape->ne[2] * shape->ne[3];
     for (int64_t t = 0; t < T; t++)
         for (int64_t c = 0; c < C; c++)
-            memcpy((float *)out->data + (c * T + t) * plane, (const float *)drawn->data + (t * C + c) * plane,
-                   (size_t)plane * sizeof(float));
+            memcpy(out + (c * T + t) * plane, drawn + (t * C + c) * plane, (size_t)plane * sizeof(float));
 }
 
-static void draw_noise(swan_session *s, swan_tensor *out)
+/* Into the staging buffer, which no copy reads any more: every draw is followed by an upload that is waited for. */
+static void draw_noise(swan_session *s, const swan_tensor *shape)
 {
-    bool frame_major = s->recipe.sampler == SWAN_SAMPLER_DMD;
-    swan_tensor *target = frame_major ? &s->state.draw : out;
-    size_t n = (size_t)swan_tensor_count(target);
-    if (s->ctx.parity_bf16) swan_rng_normal_bf16_as_f32(&s->rng, target->data, n);
-    else swan_rng_normal_f32(&s->rng, target->data, n);
-    if (frame_major) frames_inside(target, out);
+    swan_staging *h = &s->staging;
+    size_t n = (size_t)swan_tensor_count(shape);
+    if (s->ctx.parity_bf16) swan_rng_normal_bf16_as_f32(&s->rng, h->drawn, n);
+    else swan_rng_normal_f32(&s->rng, h->drawn, n);
+    if (h->drawn != h->noise) frames_inside(h->drawn, shape, h->noise);
+}
+
+static swan_status upload_noise(swan_session *s, const swan_tensor *to)
+{
+    SWAN_TRY(swan_memory_upload(&s->ctx, to, s->staging.noise));
+    return s->engine->device.backend->synchronise(&s->stream);
 }
 
 static swan_status first_noise(swan_session *s, uint64_t seed)
@@ -46,8 +52,8 @@ static swan_status first_noise(swan_session *s, uint64_t seed)
     swan_tensor *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
     swan_rng_seed(&s->rng, seed);
     draw_noise(s, sample); /* drawn even when a file replaces it: the noise between steps stays that of the seed */
-    if (!s->params->noise) return SWAN_OK;
-    return swan_npy_read_f32(s->params->noise, sample->ne, 4, sample->data);
+    if (s->params->noise) SWAN_TRY(swan_npy_read_f32(s->params->noise, sample->ne, 4, s->staging.noise));
+    return upload_noise(s, sample);
 }
 
 /* ---- denoising ---- */
@@ -57,7 +63,8 @@ static swan_status show_preview_frame(void *user, swan_ctx *ctx, int64_t index, 
     swan_session *s = user;
     if (index != 0) return SWAN_OK;
     SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
-    s->callbacks.preview(s->callbacks.user, s->preview_step, s->size.width, s->size.height, s->state.rgb.data);
+    SWAN_TRY(swan_memory_download(ctx, s->staging.rgb, &s->state.rgb));
+    s->callbacks.preview(s->callbacks.user, s->preview_step, s->size.width, s->size.height, s->staging.rgb);
     return SWAN_OK;
 }
 
@@ -76,12 +83,15 @@ static swan_status denoise(swan_session *s, swan_clock *clock, const swan_dump *
         SWAN_TRY(swan_clock_report(clock, SWAN_PHASE_DENOISE, i, s->sched.steps));
         SWAN_TRY(swan_session_denoise_step(s, i));
         bool renoise = swan_sched_needs_noise(&s->sched, i);
-        if (renoise) draw_noise(s, &s->state.buffer[SWAN_SCHED_NOISE]);
+        if (renoise) { /* drawn while a GPU is at work on the step */
+            draw_noise(s, &s->state.buffer[SWAN_SCHED_NOISE]);
+            SWAN_TRY(upload_noise(s, &s->state.buffer[SWAN_SCHED_NOISE]));
+        }
         SWAN_TRY(swan_session_update(s, i));
         SWAN_TRY(swan_dump_step(dump, s, i, renoise));
         SWAN_TRY(preview(s, i));
     }
-    return SWAN_OK;
+    return s->engine->device.backend->synchronise(&s->stream);
 }
 
 /* ---- the whole ---- */

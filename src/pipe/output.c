@@ -7,6 +7,7 @@
 #include "media/frame_queue.h"
 #include "media/mp4.h"
 #include "pipe/describe.h"
+#include "pipe/memory.h"
 
 #define QUEUE_FRAMES 8 /* decoding a latent frame makes four frames at once */
 
@@ -45,11 +46,14 @@ swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const sw
     swan_frame_path *path = user;
     swan_output *o = path->output;
     struct swan_session *s = path->session;
-    if (ctx->mode != SWAN_DRY) swan_dump_frame(path->dump, index, frame);
-    swan_tensor rgb = s->state.rgb;
-    if (o->queue) SWAN_TRY(swan_frame_queue_slot(o->queue, &rgb.data));
-    SWAN_TRY(swan_op_rgb8(ctx, frame, &rgb));
-    if (o->queue) SWAN_TRY(swan_frame_queue_push(o->queue));
+    if (ctx->mode != SWAN_DRY) SWAN_TRY(swan_dump_frame(path->dump, index, frame));
+    SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
+    if (o->queue) {
+        void *slot;
+        SWAN_TRY(swan_frame_queue_slot(o->queue, &slot));
+        SWAN_TRY(swan_memory_download(ctx, slot, &s->state.rgb));
+        SWAN_TRY(swan_frame_queue_push(o->queue));
+    }
     return swan_clock_report(path->clock, SWAN_PHASE_DECODE, (int)index + 1, s->size.frames);
 }
 

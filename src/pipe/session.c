@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipe/memory.h"
 #include "pipe/usage.h"
 #include "tok/clean.h"
 
@@ -69,7 +70,6 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     for (int i = 0; i < SWAN_SCHED_BUFFERS; i++)
         if (used >> i & 1) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "latent", &st->buffer[i]));
     if (s->guided) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "unguided velocity", &st->unguided));
-    SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "drawn noise", &st->draw));
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 3, (int64_t[]){s->size.height, s->size.width, 3}, "rgb", &st->rgb));
 
     swan_wan_geometry *g = &s->geometry;
@@ -84,12 +84,46 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     return SWAN_OK;
 }
 
-static void fill_geometry(struct swan_session *s)
+/* The host's buffers, laid out as the state is. */
+static swan_status lay_out_staging(struct swan_session *s, swan_arena *arena)
+{
+    swan_staging *h = &s->staging;
+    size_t latent = swan_tensor_bytes(&s->state.buffer[SWAN_SCHED_SAMPLE]);
+    h->ids = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.ids));
+    h->bias_ids = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.bias_ids));
+    h->text_bias = swan_arena_alloc(arena, SWAN_TEXT_TOKENS * sizeof(float));
+    h->noise = swan_arena_alloc(arena, latent);
+    h->drawn = s->recipe.sampler == SWAN_SAMPLER_DMD ? swan_arena_alloc(arena, latent) : h->noise;
+    h->rgb = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.rgb));
+    return h->ids && h->bias_ids && h->text_bias && h->noise && h->drawn && h->rgb ? SWAN_OK : SWAN_E_BUG;
+}
+
+/* Token order, tile starts and rotary table: made once on the host, then copied. */
+static swan_status fill_geometry(struct swan_session *s)
 {
     swan_wan_geometry *g = &s->geometry;
-    int32_t *order = g->order.data;
-    if (order) swan_grid_tile_order(g->grid, order, g->attention.tile_start.data);
-    swan_wan_rope(g->grid, s->engine->dit.config.head_dim, order, g->rope.data);
+    int32_t *order = NULL, *starts = NULL;
+    float *rope = malloc(swan_tensor_bytes(&g->rope));
+    bool tiled = g->order.data != NULL;
+    if (tiled) {
+        order = malloc(swan_tensor_bytes(&g->order));
+        starts = malloc(swan_tensor_bytes(&g->attention.tile_start));
+    }
+    swan_status status = rope && (!tiled || (order && starts)) ? SWAN_OK : SWAN_FAIL(SWAN_E_NOMEM, "session: out of memory");
+    if (!status && tiled) {
+        swan_grid_tile_order(g->grid, order, starts);
+        status = swan_memory_upload(&s->ctx, &g->order, order);
+        if (!status) status = swan_memory_upload(&s->ctx, &g->attention.tile_start, starts);
+    }
+    if (!status) {
+        swan_wan_rope(g->grid, s->engine->dit.config.head_dim, order, rope);
+        status = swan_memory_upload(&s->ctx, &g->rope, rope);
+    }
+    swan_status drained = s->engine->device.backend->synchronise(&s->stream); /* what is freed below has been copied */
+    free(rope);
+    free(order);
+    free(starts);
+    return status ? status : drained;
 }
 
 /* ---- the phases ---- */
@@ -107,25 +141,33 @@ swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_
 {
     const swan_engine *e = s->engine;
     bool dry = s->ctx.mode == SWAN_DRY;
-    if (!dry) swan_umt5_bias_ids(&e->umt5.config, n, s->state.bias_ids.data);
     swan_tensor ids = swan_tensor_1d(s->state.ids.data, SWAN_I32, n);
     swan_tensor bias_ids = swan_tensor_1d(s->state.bias_ids.data, SWAN_I32, e->umt5.config.heads * (2 * n - 1));
+    if (!dry) {
+        swan_umt5_bias_ids(&e->umt5.config, n, s->staging.bias_ids);
+        SWAN_TRY(swan_memory_upload(&s->ctx, &ids, s->staging.ids));
+        SWAN_TRY(swan_memory_upload(&s->ctx, &bias_ids, s->staging.bias_ids));
+    }
     swan_tensor real = swan_tensor_2d(s->state.context.data, s->state.context.dtype, n, e->umt5.config.width);
     SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &ids, &bias_ids, &real));
 
     swan_wan_text *text = &s->text[which];
     swan_arena memory, *activations = s->ctx.arena;
     if (dry) swan_arena_dry(&memory, "text");
-    else swan_arena_over(&memory, "text", s->state.text_memory[which].data, (size_t)s->state.text_memory[which].ne[0]);
+    else
+        swan_arena_over(&memory, "text", s->state.text_memory[which].data, (size_t)s->state.text_memory[which].ne[0],
+                        !swan_engine_on_host(e));
     s->ctx.arena = &memory;
     swan_status status = swan_wan_text_reserve(&e->dit, &s->ctx, n, text);
     s->ctx.arena = activations;
     SWAN_TRY(status);
     swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, text->rows, e->umt5.config.width);
     if (!dry) {
-        swan_wan_text_bias(n, text->bias.data);
+        swan_wan_text_bias(n, s->staging.text_bias);
+        SWAN_TRY(swan_memory_upload(&s->ctx, &text->bias, s->staging.text_bias));
         size_t row = swan_tensor_bytes(&context) / (size_t)text->rows;
-        if (text->collapsed) memset((uint8_t *)context.data + (size_t)n * row, 0, row);
+        swan_tensor zero = swan_tensor_1d((uint8_t *)context.data + (size_t)n * row, context.dtype, context.ne[1]);
+        if (text->collapsed) SWAN_TRY(swan_memory_zero(&s->ctx, &zero));
     }
     return swan_wan_text_run(&e->dit, &s->ctx, &context, text);
 }
@@ -229,11 +271,14 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
     const swan_engine *e = s->engine;
     *plan = (swan_plan){.width = s->size.width, .height = s->size.height, .frames = s->size.frames, .fps = s->size.fps,
                         .steps = s->sched.steps, .tokens = (int)swan_grid_tokens(s->size.grid)};
-    swan_arena state;
+    swan_arena state, staging;
     swan_arena_dry(&state, "state");
-    s->ctx = (swan_ctx){.mode = SWAN_DRY, .kernels = &e->kernels, .stream = &s->stream, .arena = &s->activations,
+    swan_arena_dry(&staging, "staging");
+    s->ctx = (swan_ctx){.mode = SWAN_DRY, .kernels = &e->kernels, .kernels_f32 = &e->kernels_f32, .device = &e->device,
+                        .stream = &s->stream, .arena = &s->activations,
                         .parity_bf16 = e->params->precision == SWAN_PRECISION_PARITY_BF16};
     SWAN_TRY(lay_out(s, &state));
+    SWAN_TRY(lay_out_staging(s, &staging));
     swan_arena_dry(&s->activations, "activations");
     if (!tokens) SWAN_TRY(measure_other_lengths(s, plan));
     SWAN_TRY(dry_text(s, tokens ? tokens : SWAN_TEXT_TOKENS));
@@ -253,6 +298,7 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
     plan->arena_bytes = e->weights.size;
     plan->session_bytes = state.peak + most;
     plan->state_bytes = state.peak;
+    plan->staging_bytes = staging.peak;
     return SWAN_OK;
 }
 
@@ -272,7 +318,7 @@ static swan_status prepare(struct swan_session *s, swan_engine *engine, const sw
     SWAN_TRY(swan_pool_open(params->threads, &s->pool));
     atomic_init(&s->cancel, false);
     s->stream = (swan_stream){.pool = s->pool, .cancel = &s->cancel};
-    return SWAN_OK;
+    return engine->device.backend->stream_open(&engine->device, &s->stream);
 }
 
 static swan_status reserve(struct swan_session *s)
@@ -280,10 +326,13 @@ static swan_status reserve(struct swan_session *s)
     swan_plan plan;
     SWAN_TRY(swan_session_measure(s, 0, &plan));
     for (int i = 0; i < plan.phase_count; i++) s->total_flops += s->phase_flops[i] = plan.phase[i].flops;
-    SWAN_TRY(swan_arena_reserve(&s->state_arena, "session state", plan.state_bytes));
-    SWAN_TRY(swan_arena_reserve(&s->activations, "activations", plan.session_bytes - plan.state_bytes));
+    const swan_device *device = &s->engine->device;
+    SWAN_TRY(swan_memory_reserve(device, "session state", plan.state_bytes, &s->state_arena));
+    SWAN_TRY(swan_memory_reserve(device, "activations", plan.session_bytes - plan.state_bytes, &s->activations));
+    SWAN_TRY(swan_memory_reserve_staging(device, "staging", plan.staging_bytes, &s->staging_arena));
     SWAN_TRY(lay_out(s, &s->state_arena));
-    fill_geometry(s);
+    SWAN_TRY(lay_out_staging(s, &s->staging_arena));
+    SWAN_TRY(fill_geometry(s));
     s->ctx.mode = SWAN_RUN;
     return SWAN_OK;
 }
@@ -308,8 +357,11 @@ swan_status swan_session_open(swan_engine *engine, const swan_params *params, co
 void swan_session_close(swan_session *s)
 {
     if (!s) return;
-    swan_arena_free(&s->activations);
-    swan_arena_free(&s->state_arena);
+    const swan_device *device = &s->engine->device;
+    if (s->activations.base) swan_memory_release(device, &s->activations);
+    swan_memory_release(device, &s->state_arena);
+    swan_memory_release_staging(device, &s->staging_arena);
+    device->backend->stream_close(device, &s->stream);
     swan_pool_close(s->pool);
     swan_params_free(s->params);
     free(s);

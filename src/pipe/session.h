@@ -1,8 +1,9 @@
 /* A session: the memory and the schedule for one geometry; makes one video at a time.
  *
  * Invariants
- * 1. Two arenas. `state` holds what lives from phase to phase (latents, prompt keys and values, geometry tables); `activations`
- *    holds what a phase needs while it runs, and is empty between phases.
+ * 1. Two arenas on the device. `state` holds what lives from phase to phase (latents, prompt keys and values, geometry tables);
+ *    `activations` holds what a phase needs while it runs, and is empty between phases. A third, `staging`, is host memory:
+ *    what the host makes (ids, noise) before it is copied over.
  * 2. Both are sized by running the very code of the phases in DRY mode, for every possible prompt length, before anything is
  *    reserved. After swan_session_open, generating allocates nothing from them beyond that.
  * 3. Everything that depends on the geometry alone (schedule, token order, rotary table) is filled at open and constant after.
@@ -27,9 +28,17 @@ typedef struct swan_state {
     swan_tensor text_memory[SWAN_PROMPTS];   /* what swan_wan_text_reserve takes for 512 rows */
     swan_tensor buffer[SWAN_SCHED_BUFFERS];  /* f32 latents of the sampler; data NULL where unused */
     swan_tensor unguided;                    /* f32 latent: velocity for the negative prompt; with guidance */
-    swan_tensor draw;                        /* f32 latent: noise in the generator's order (DMD draws frame-major) */
     swan_tensor rgb;                         /* u8 [H, W, 3] */
 } swan_state;
+
+/* The host's side of it. */
+typedef struct swan_staging {
+    int32_t *ids, *bias_ids; /* as in swan_state */
+    float *text_bias;        /* [512] */
+    float *noise;            /* a latent */
+    uint8_t *rgb;            /* a frame, for previews */
+    float *drawn;            /* a latent in the generator's order, where that is another one (DMD draws frame-major) */
+} swan_staging;
 
 /* Sizes that follow from the settings. */
 typedef struct swan_geometry_sizes {
@@ -49,8 +58,9 @@ struct swan_session {
     swan_pool *pool;
     swan_stream stream;
     atomic_bool cancel;
-    swan_arena state_arena, activations;
+    swan_arena state_arena, activations, staging_arena;
     swan_state state;
+    swan_staging staging;
     swan_wan_geometry geometry;
     swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
     swan_ctx ctx;

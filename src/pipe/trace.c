@@ -8,11 +8,11 @@ typedef struct range {
     double least, most, mean;
 } range;
 
-/* Statistics of f32 values; anything else shows as not a number. */
-static range measure(const swan_tensor *t)
+/* Statistics of f32 values on the host; anything else shows as not a number. */
+static range measure(const swan_trace_file *trace, const swan_tensor *t)
 {
     range r = {NAN, NAN, NAN};
-    if (t->dtype != SWAN_F32) return r;
+    if (t->dtype != SWAN_F32 || !trace->on_host) return r;
     const float *x = t->data;
     int64_t n = swan_tensor_count(t);
     double sum = 0;
@@ -29,7 +29,7 @@ static void record(void *user, const swan_kernel_row *row, const swan_tensor *ou
 {
     swan_trace_file *t = user;
     char shape[96];
-    range r = measure(out);
+    range r = measure(t, out);
     fprintf(t->file, "%llu\t%s.%s.%s\t%s\t%s\t%.9f\t%.6g\t%.6g\t%.6g\n", (unsigned long long)t->calls++, row->family, row->slot,
             row->variant, out->name ? out->name : "", swan_tensor_shape(out, shape, sizeof shape), seconds, r.least, r.most, r.mean);
 }
@@ -40,6 +40,7 @@ swan_status swan_trace_begin(swan_trace_file *t, const char *path, swan_ctx *ctx
     if (!path) return SWAN_OK;
     if (!(t->file = fopen(path, "w"))) return SWAN_FAIL(SWAN_E_IO, "%s: cannot be written: %s", path, strerror(errno));
     fprintf(t->file, "call\tkernel\toutput\tshape\tseconds\tmin\tmax\tmean\n");
+    t->on_host = !ctx->device || ctx->device->info.index == SWAN_DEVICE_HOST;
     t->trace = (swan_trace){record, t};
     ctx->mode = SWAN_TRACE;
     ctx->trace = &t->trace;

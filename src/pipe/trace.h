@@ -1,5 +1,5 @@
 /* --trace FILE: every kernel call of a run as one line of tab-separated text: number, row, what it wrote, shape, seconds,
- * smallest, largest and mean value. Timing makes each call wait for its end, so a traced run is slower than a plain one. */
+ * smallest, largest and mean value (where the host can see them). Timing makes each call wait for its end, so a traced run is slower than a plain one. */
 #ifndef SWAN_PIPE_TRACE_H
 #define SWAN_PIPE_TRACE_H
 
@@ -10,6 +10,7 @@
 typedef struct swan_trace_file {
     FILE *file; /* NULL: off */
     uint64_t calls;
+    bool on_host; /* values can be looked at */
     swan_trace trace;
 } swan_trace_file;
 

@@ -34,6 +34,6 @@ void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_p
     uint64_t table = (uint64_t)text->vocab * (uint64_t)text->width * swan_dtype_bytes(s->engine->umt5.embedding.dtype);
     if (table > plan->mapped_bytes) table = 0;
     uint64_t frame = (uint64_t)s->size.width * (uint64_t)s->size.height * 3 / 2;
-    plan->peak_bytes = s->engine->resident_bytes + plan->mapped_bytes - table + plan->arena_bytes + plan->session_bytes - untouched +
+    plan->peak_bytes = s->engine->resident_bytes + plan->mapped_bytes - table + plan->arena_bytes + plan->session_bytes + plan->staging_bytes - untouched +
                        frame * ENCODER_FRAMES;
 }

@@ -215,7 +215,7 @@ static void arena_limits(void **state)
     assert_int_equal(swan_arena_reserve(&a, "none", 0), SWAN_OK);
     swan_arena_free(&a);
     _Alignas(64) uint8_t memory[128];
-    swan_arena_over(&a, "borrowed", memory, sizeof memory);
+    swan_arena_over(&a, "borrowed", memory, sizeof memory, false);
     assert_ptr_equal(swan_arena_alloc(&a, 1), memory);
     swan_arena_free(&a); /* and the memory stays */
 }
