@@ -22,6 +22,10 @@ JOINT = 1 | 2 | 4 | 32  # object, colour, motion, background: those of them that
 TRAVEL = (1, 2, 3, 4)
 
 
+class Clip(C.Structure):
+    _fields_ = [("rgb", C.c_void_p), ("width", C.c_int), ("height", C.c_int), ("frames", C.c_int)]
+
+
 class Verdict(C.Structure):
     _fields_ = [("seen", world.Scene), ("right", C.c_uint)] + \
                [(n, C.c_float) for n in ("ground_error", "shape_overlap", "colour_stability", "object_stability", "visible")]
@@ -30,12 +34,11 @@ class Verdict(C.Structure):
 def load(build_dir):
     os.makedirs(build_dir, exist_ok=True)
     so = os.path.join(build_dir, "libtinyjudge.so")
-    src = [os.path.join(world.ROOT, "src", p) for p in
-           ["base/status.c"] + [f"world/{s}.c" for s in world.SOURCES + ["judge"]]]
-    subprocess.check_call(["gcc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-fPIC", "-shared", "-I" + world.ROOT + "/src",
-                           "-I" + world.ROOT + "/include", *src, "-o", so, "-lm"])
+    src = [os.path.join(world.ROOT, "src", "world", s + ".c") for s in world.SOURCES + ["judge"]]
+    subprocess.check_call(["gcc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-fPIC", "-shared", "-I" + world.ROOT + "/src", *src, "-o", so, "-lm"])
     lib = world.World(so)
-    lib.lib.swan_world_judge.argtypes = [C.c_void_p, C.c_int, C.c_int, C.c_int, C.POINTER(world.Scene), C.c_uint, C.POINTER(Verdict)]
+    lib.lib.swan_world_judge.argtypes = [C.POINTER(Clip), C.POINTER(world.Scene), C.c_uint, C.POINTER(Verdict)]
+    lib.lib.swan_world_judge.restype = C.c_bool
     return lib
 
 
@@ -44,7 +47,7 @@ def judge(w, clip, wanted, asked):
     clip = np.ascontiguousarray(clip)
     v = Verdict()
     f, h, wd, _ = clip.shape
-    if w.lib.swan_world_judge(clip.ctypes.data, wd, h, f, C.byref(wanted), asked, C.byref(v)):
+    if not w.lib.swan_world_judge(C.byref(Clip(clip.ctypes.data, wd, h, f)), C.byref(wanted), asked, C.byref(v)):
         raise RuntimeError("judge failed")
     return v
 
