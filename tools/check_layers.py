@@ -45,6 +45,7 @@ LIBRARIES = {
     "cblas.h": ("src/kernel/cpu/",),
     "immintrin.h": ("src/kernel/cpu/",),
     "cuda": ("src/kernel/cuda/",),
+    "cublas": ("src/kernel/cuda/",),
     "curl/": ("src/hub/",),
     "zip.h": ("src/ckpt/",),
     "microhttpd.h": ("src/server/",),

@@ -3,9 +3,9 @@
 #ifndef SWAN_WORLD_JUDGE_H
 #define SWAN_WORLD_JUDGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "base/status.h"
 #include "world/world.h"
 
 #ifdef __cplusplus
@@ -23,11 +23,17 @@ typedef struct swan_world_verdict {
     float visible;            /* share of frames in which an object was found */
 } swan_world_verdict;
 
-/* Judges u8 [frames, height, width, 3] against `wanted`, attributes in `asked` (swan_world_attr; from swan_world_parse
- * or swan_world_caption). Needs width and height >= 32 and frames >= 5. SPEED is judged for the four directions only.
- * SWAN_E_INVALID, SWAN_E_NOMEM. */
-swan_status swan_world_judge(const uint8_t *rgb, int width, int height, int frames, const swan_world_scene *wanted,
-                             unsigned asked, swan_world_verdict *verdict);
+/* A borrowed clip: u8 [frames, height, width, 3], sRGB. */
+typedef struct swan_world_clip {
+    const uint8_t *rgb;
+    int width, height, frames;
+} swan_world_clip;
+
+/* Judges a clip against `wanted`, attributes in `asked` (swan_world_attr; from swan_world_parse or swan_world_caption).
+ * SPEED is judged for the four directions only. False: no pixels, a side under 32, fewer than 5 frames, or no memory
+ * (the module stands alone, so it has no status to return); the verdict is then untouched. */
+bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wanted, unsigned asked,
+                      swan_world_verdict *verdict);
 
 #ifdef __cplusplus
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/half.h"
 #include "check.h"
 
 typedef struct shape {
@@ -54,6 +55,12 @@ static double scores_of(const problem *p, int64_t i, int64_t at, score *scores, 
     return max;
 }
 
+/* A weight as it goes into the sum of p v: rows in bf16 may round it, as any operand of a product of theirs. */
+static float weight_of(const check *c, float p)
+{
+    return c->row->format == SWAN_BF16 ? swan_bf16_to_f32(swan_f32_to_bf16(p)) : p;
+}
+
 /* The magnitude: two sums are rounded, that of p v and that of p, and an error of e in every score moves the output by at most
  * e * sum of p |v - out|. */
 static void query_row(check *c, const problem *p, int64_t i, int64_t h)
@@ -79,7 +86,7 @@ static void query_row(check *c, const problem *p, int64_t i, int64_t h)
         for (int64_t j = 0; j < p->n; j++) {
             float v = p->v->f[p->keys[j] * C + at + d];
             out += scores[j].p / sum * v;
-            twin += scores[j].twin_p * v;
+            twin += weight_of(c, scores[j].twin_p) * v;
         }
         size = fabs(out);
         for (int64_t j = 0; j < p->n; j++) {
@@ -137,7 +144,7 @@ static void dense_one(check *c, const shape *s)
     }
     free(keys);
     double C = (double)(s->heads * s->head_dim);
-    check_work(c, 4.0 * (double)s->Lq * (double)s->Lk * C, 8.0 * (double)(s->Lq + s->Lk) * C);
+    check_work(c, 4.0 * (double)s->Lq * (double)s->Lk * C, 2 * check_size(c) * (double)(s->Lq + s->Lk) * C);
     swan_attn_dense_args a = {.q = p.q->data,
                               .k = p.k->data,
                               .v = p.v->data,
@@ -248,7 +255,7 @@ static void sparse_one(check *c, shape *s, int64_t tiles, int64_t topk, int64_t 
             if (check_wants(c, i + h * s->Lk, s->Lk * s->heads, 1500000 / (chosen * s->head_dim))) query_row(c, &p, i, h);
     }
     free(keys);
-    check_work(c, 4 * pairs * (double)s->head_dim, 16.0 * (double)(s->Lk * s->heads * s->head_dim));
+    check_work(c, 4 * pairs * (double)s->head_dim, 4 * check_size(c) * (double)(s->Lk * s->heads * s->head_dim));
     swan_attn_block_sparse_args a = {.q = p.q->data,
                                      .k = p.k->data,
                                      .v = p.v->data,

@@ -9,11 +9,14 @@
  * where the twin computes in plain sequential fp32 on the same operands, and errors are relative to the element's magnitude, the
  * sum of the absolute values that were added up. 2^-24 is one fp32 rounding at that magnitude: without it a twin that is exact
  * by luck (few elements) would forbid any other order of summation. Results below the normal range may be flushed.
- * With --bench the same call is timed instead. */
+ * With --bench the same call is timed instead.
+ *
+ * A test builds its case on the host. check_run copies every buffer to the row's device, the host or a GPU, calls the row with
+ * the same arguments there, and copies everything back, canaries included. */
 #ifndef SWAN_TESTS_CHECKKERNEL_CHECK_H
 #define SWAN_TESTS_CHECKKERNEL_CHECK_H
 
-#include "kernel/table.h"
+#include "kernel/device.h"
 
 typedef enum check_kind { CHECK_IN, CHECK_OUT, CHECK_INOUT } check_kind;
 
@@ -24,8 +27,10 @@ typedef struct check_buf {
     check_kind kind;
     int64_t rows, width, ld;
     size_t bytes;   /* of rows * ld elements */
+    size_t total;   /* of block */
     uint8_t *block; /* canary, bytes, canary */
-    void *data;
+    void *data;     /* in block */
+    void *there;    /* the block on the device */
     float *f;
     uint8_t *before; /* the contents before a run */
     uint8_t *first;  /* the contents after the first run */
@@ -71,6 +76,8 @@ typedef struct check {
     /* of the case */
     uint64_t rng;
     swan_pool *many, *one;
+    swan_device device;
+    swan_stream stream; /* on it */
     check_buf bufs[CHECK_BUFS];
     int buf_count;
     check_expected *expected;
@@ -119,6 +126,8 @@ double check_ulp(swan_dtype dtype, double value);
 /* An element of a buffer as it stands now. */
 double check_now(const check_buf *b, int64_t row, int64_t col);
 
+/* Bytes of one activation of the row. */
+double check_size(const check *c);
 /* Operations and bytes of one call, for --bench. */
 void check_work(check *c, double flops, double bytes);
 /* Runs, and checks or times. workspace: the field of args, NULL when the slot has none. Buffers live until the next begin.
@@ -137,7 +146,7 @@ int64_t check_get(const check_line *line, const char *key, int64_t fallback);
 int64_t check_rows(const check *c, int64_t rows, double work);
 
 /* ---- main.c, check.c, mutate.c ------------------------------------------------------------------------------------------- */
-void check_open(check *c);  /* pools */
+void check_open(check *c);  /* pools, and the row's device */
 void check_close(check *c); /* everything that open and cases hold */
 void check_end_case(check *c);
 check_test *check_test_of(swan_slot slot);

@@ -63,7 +63,7 @@ static void one(check *c, const shape *s)
     o.y = check_new(c, CHECK_OUT, format, pixels, s->Cout, 0);
     for (int64_t i = 0; i < pixels * s->Cout; i++)
         if (check_wants(c, i, pixels * s->Cout, 3000000 / (9 * Cin))) element(c, s, &o, i / s->Cout, i % s->Cout);
-    check_work(c, 18.0 * (double)(pixels * Cin * s->Cout), 4.0 * (double)(pixels * (Cin + s->Cout) + 9 * Cin * s->Cout));
+    check_work(c, 18.0 * (double)(pixels * Cin * s->Cout), check_size(c) * (double)(pixels * (Cin + s->Cout)) + 36.0 * (double)(Cin * s->Cout));
     swan_conv_conv3x3_args a = {.x = o.x->data,
                                 .past = o.past ? o.past->data : NULL,
                                 .w = o.w->data,

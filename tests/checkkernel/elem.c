@@ -106,7 +106,7 @@ static void map_one(check *c, swan_map map, int64_t n, bool in_place, check_fill
     check_buf *y = in_place ? x : check_new(c, CHECK_OUT, format, 1, n, 0);
     for (int64_t i = 0; i < n; i++)
         if (check_wants(c, i, n, 100000)) map_expect(c, y, map, i, x->f[i]);
-    check_work(c, 0, 8.0 * (double)n);
+    check_work(c, 0, 2 * check_size(c) * (double)n);
     swan_elem_map_args a = {.x = x->data, .y = y->data, .n = n, .map = map};
     check_run(c, &a, NULL);
 }

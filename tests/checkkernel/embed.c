@@ -21,7 +21,7 @@ static void rows_one(check *c, int64_t n, int64_t D, int64_t rows, swan_dtype dt
             check_within(c, y, i, d, want, c->row->format == SWAN_F32 ? 0 : check_ulp(c->row->format, want) / 2);
         }
     }
-    check_work(c, 0, (double)(n * D) * (double)(4 + swan_dtype_bytes(dtype)));
+    check_work(c, 0, (double)(n * D) * (check_size(c) + (double)swan_dtype_bytes(dtype)));
     swan_embed_rows_args a = {
         .table = table->data, .ids = check_ints(ids), .y = y->data, .n = n, .D = D, .table_dtype = dtype};
     check_run(c, &a, NULL);
@@ -119,7 +119,7 @@ static void patches_one(check *c, const grid *g, check_fill fill, bool inverse)
     check_buf *to = inverse ? check_new(c, CHECK_OUT, SWAN_F32, rows, g->W, 0)
                             : check_new(c, CHECK_OUT, c->row->format, L, g->C * 4, 0);
     patches_expect(c, g, order, from, to, inverse);
-    check_work(c, 0, 8.0 * (double)(rows * g->W));
+    check_work(c, 0, (4 + check_size(c)) * (double)(rows * g->W));
     if (inverse) {
         swan_embed_unpatchify_args a = {.x = from->data, .latent = to->data, .C = g->C, .T = g->T, .H = g->H, .W = g->W};
         a.order = order ? check_ints(order) : NULL;

@@ -17,7 +17,7 @@ static void latent_one(check *c, const int64_t d[4], int64_t t, check_fill fill)
             check_within(c, y, p, ch, want, y->dtype == SWAN_F32 ? 0 : check_ulp(y->dtype, want) / 2);
         }
     }
-    check_work(c, 0, 8.0 * (double)(C * H * W));
+    check_work(c, 0, (4 + check_size(c)) * (double)(C * H * W));
     swan_image_from_latent_args a = {.latent = latent->data, .y = y->data, .C = C, .T = T, .H = H, .W = W, .t = t};
     check_run(c, &a, NULL);
 }
@@ -63,7 +63,7 @@ static void rgb_one(check *c, int64_t n, check_fill fill)
     for (int64_t i = 0; fill == CHECK_RANDOM && i < n; i++) check_set(x, 0, i, rgb_value(c, i));
     for (int64_t i = 0; i < n; i++)
         if (check_wants(c, i, n, 100000)) check_within(c, rgb, 0, i, byte_of(x->f[i]), 0);
-    check_work(c, 0, 5.0 * (double)n);
+    check_work(c, 0, (1 + check_size(c)) * (double)n);
     swan_image_to_rgb8_args a = {.x = x->data, .rgb = rgb->data, .n = n};
     check_run(c, &a, NULL);
 }

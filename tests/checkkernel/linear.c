@@ -83,7 +83,7 @@ static void one(check *c, const shape *s)
     for (int64_t i = 0; i < s->M * s->N; i++)
         if (check_wants(c, i, s->M * s->N, 2000000 / s->K)) element(c, s, all, i / s->N, i % s->N);
     check_work(c, 2.0 * (double)(s->M * s->N * s->K),
-               (double)((s->M * s->K + s->M * s->N) * 4) + (double)(s->N * s->K) * (double)swan_dtype_bytes(weights));
+               (double)(s->M * s->K + s->M * s->N) * check_size(c) + (double)(s->N * s->K) * (double)swan_dtype_bytes(weights));
     swan_linear_args a = {.x = x->data,
                           .w = w->data,
                           .bias = bias ? bias->data : NULL,

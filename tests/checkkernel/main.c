@@ -111,11 +111,32 @@ static bool wanted(const options *o, const swan_kernel_row *r)
     return !o->only || strstr(name, o->only);
 }
 
+static swan_device_info gpu; /* the first; arch 0: none that rows run on */
+
+/* Asks in a child: a process that has touched a device cannot fork children that use it. */
+static void find_gpu(void)
+{
+    swan_device_info *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) return;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        swan_device_info list[SWAN_DEVICE_MAX];
+        if (swan_device_list(list) > 1) *shared = list[1];
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+    gpu = *shared;
+    munmap(shared, sizeof *shared);
+    if (gpu.arch) printf("%s, compute capability %d.%d\n", gpu.name, gpu.major, gpu.minor);
+}
+
 /* Why a row cannot run here, or NULL. */
 static const char *skip_reason(const swan_kernel_row *r)
 {
-    unsigned missing = r->cpu & ~swan_kernel_cpu_features();
-    if (!((r->picked | r->tested) & SWAN_ARCH_CPU)) return "it needs a GPU";
+    unsigned missing = r->cpu & ~swan_kernel_cpu_features(), archs = r->picked | r->tested;
+    if (archs & SWAN_ARCH_CUDA && !gpu.arch) return "no CUDA device";
+    if (archs & SWAN_ARCH_CUDA && !(archs & gpu.arch)) return "this GPU is of another architecture";
     if (missing & SWAN_CPU_AVX512) return "this processor lacks AVX-512 (F, BW, DQ, VL)";
     if (missing) return "this processor lacks AVX2, FMA or F16C";
     return NULL;
@@ -293,6 +314,7 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
+    if (!o.self_test) find_gpu();
     if (o.list) {
         list_rows(&o);
         return 0;

@@ -57,7 +57,7 @@ static void layer_one(check *c, const shape *s)
     check_buf *const all[4] = {x, scale, shift, y};
     for (int64_t l = 0; l < s->L; l++)
         if (check_wants(c, l, s->L, 300000 / s->D)) layer_row(c, s, all, l, offset);
-    check_work(c, 8.0 * (double)(s->L * s->D), 8.0 * (double)(s->L * s->D));
+    check_work(c, 8.0 * (double)(s->L * s->D), 2 * check_size(c) * (double)(s->L * s->D));
     swan_norm_layer_args a = {.x = x->data,
                               .y = y->data,
                               .scale = scale->data,
@@ -143,7 +143,7 @@ static void rms_one(check *c, const shape *s)
     check_buf *const all[4] = {x, weight, rope, y};
     for (int64_t l = 0; l < s->L; l++)
         if (check_wants(c, l, s->L, 300000 / s->D)) rms_row(c, s, all, l);
-    check_work(c, 8.0 * (double)(s->L * s->D), 8.0 * (double)(s->L * s->D));
+    check_work(c, 8.0 * (double)(s->L * s->D), 2 * check_size(c) * (double)(s->L * s->D));
     swan_norm_rms_args a = {.x = x->data,
                             .y = y->data,
                             .weight = weight->data,

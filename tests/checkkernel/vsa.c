@@ -37,7 +37,7 @@ static void pool_one(check *c, int64_t tiles, int64_t rows, int64_t D, int64_t p
         }
         check_value(c, out, t, col, sum / (double)n, twin / (float)n, size / (double)n);
     }
-    check_work(c, (double)(start[tiles] * D), 4.0 * (double)((start[tiles] + tiles) * D));
+    check_work(c, (double)(start[tiles] * D), check_size(c) * (double)((start[tiles] + tiles) * D));
     swan_vsa_pool_args a = {
         .x = x->data, .out = out->data, .tile_start = check_ints(starts), .tiles = tiles, .D = D, .ldx = x->ld};
     check_run(c, &a, NULL);
@@ -182,7 +182,7 @@ static void coarse_one(check *c, const coarse_shape *s)
         scores_fill(s, q, k, scale, r, &w);
         coarse_expect(c, s, v, out, r, &w);
     }
-    check_work(c, 4.0 * (double)(s->tiles * s->tiles * D), 16.0 * (double)(s->tiles * D));
+    check_work(c, 4.0 * (double)(s->tiles * s->tiles * D), 4 * check_size(c) * (double)(s->tiles * D));
     swan_vsa_coarse_args a = {.q = q->data,
                               .k = k->data,
                               .v = v->data,
@@ -244,7 +244,7 @@ static void combine_one(check *c, int64_t tiles, int64_t rows, int64_t D, int64_
                         fabsf(fine->f[i]) + fabs((double)g * x));
         }
     }
-    check_work(c, 2.0 * (double)(L * D), 4.0 * (double)((3 * L + tiles) * D));
+    check_work(c, 2.0 * (double)(L * D), check_size(c) * (double)((3 * L + tiles) * D));
     swan_vsa_combine_args a = {.fine = fine->data,
                                .gate = gate->data,
                                .coarse = coarse->data,

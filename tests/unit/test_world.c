@@ -182,6 +182,7 @@ static void judge_knows_real_clips(void **state) {
     const unsigned all = SWAN_WORLD_ATTR_OBJECT | SWAN_WORLD_ATTR_COLOUR | SWAN_WORLD_ATTR_MOTION | SWAN_WORLD_ATTR_BACKGROUND;
     uint8_t *clip = malloc((size_t)FRAMES * H * W * 3);
     assert_non_null(clip);
+    const swan_world_clip view = {clip, W, H, FRAMES};
     int right[4] = {0}, fooled = 0;
     for (uint64_t i = 0; i < CLIPS; i++) {
         swan_world_scene s;
@@ -189,12 +190,12 @@ static void judge_knows_real_clips(void **state) {
         swan_world_scene_from_index(12, i, SWAN_WORLD_TRAIN, &s);
         s.relation = SWAN_WORLD_ALONE;
         swan_world_render(&s, W, H, FRAMES, 16, clip);
-        assert_int_equal(swan_world_judge(clip, W, H, FRAMES, &s, all, &v), SWAN_OK);
+        assert_true(swan_world_judge(&view, &s, all, &v));
         right[0] += (v.right & SWAN_WORLD_ATTR_OBJECT) != 0, right[1] += (v.right & SWAN_WORLD_ATTR_COLOUR) != 0;
         right[2] += (v.right & SWAN_WORLD_ATTR_MOTION) != 0, right[3] += (v.right & SWAN_WORLD_ATTR_BACKGROUND) != 0;
         s.object = (s.object + 5) % SWAN_WORLD_OBJECTS, s.colour = (s.colour + 4) % SWAN_WORLD_COLOURS;
         s.motion = (s.motion + 3) % SWAN_WORLD_MOTIONS, s.background = (s.background + 3) % SWAN_WORLD_BACKGROUNDS;
-        assert_int_equal(swan_world_judge(clip, W, H, FRAMES, &s, all, &v), SWAN_OK);
+        assert_true(swan_world_judge(&view, &s, all, &v));
         fooled += v.right != 0;
     }
     for (int k = 0; k < 4; k++) {
@@ -214,10 +215,12 @@ static void judge_finds_nothing_in_an_empty_clip(void **state) {
     for (int f = 0; f < F; f++) {
         swan_world_render_background(s.background, s.layout, W, H, clip + (size_t)f * H * W * 3);
     }
-    assert_int_equal(swan_world_judge(clip, W, H, F, &s, ~0u, &v), SWAN_OK);
+    const swan_world_clip view = {clip, W, H, F}, none = {NULL, W, H, F}, brief = {clip, W, H, 4}, narrow = {clip, 31, H, F};
+    assert_true(swan_world_judge(&view, &s, ~0u, &v));
     assert_int_equal(v.right, SWAN_WORLD_ATTR_BACKGROUND);
-    assert_int_equal(swan_world_judge(NULL, W, H, F, &s, ~0u, &v), SWAN_E_INVALID);
-    assert_int_equal(swan_world_judge(clip, W, H, 4, &s, ~0u, &v), SWAN_E_INVALID);
+    assert_false(swan_world_judge(&none, &s, ~0u, &v));
+    assert_false(swan_world_judge(&brief, &s, ~0u, &v));
+    assert_false(swan_world_judge(&narrow, &s, ~0u, &v));
     free(clip);
 }
 

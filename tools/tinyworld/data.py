@@ -15,6 +15,8 @@ import world
 from model import MAX_IDS
 
 CAPTIONS = 4  # per clip
+TOKENS = (9, 10, 14)
+MARKS = 9 * 10 * 14
 
 
 def encode_ids(sp, text):
@@ -36,6 +38,8 @@ class Clips:
         self.ids_mem = mmap.mmap(-1, slots * CAPTIONS * (MAX_IDS + 1) * 8)
         self.clips = np.frombuffer(self.mem, np.uint8).reshape(slots, *shape)
         self.ids = np.frombuffer(self.ids_mem, np.int64).reshape(slots, CAPTIONS, MAX_IDS + 1)
+        self.marks_mem = mmap.mmap(-1, slots * MARKS)
+        self.marks = np.frombuffer(self.marks_mem, np.uint8).reshape(slots, *TOKENS)
         self.free, self.full = ctx.SimpleQueue(), ctx.SimpleQueue()
         for i in range(slots):
             self.free.put(i)
@@ -55,24 +59,27 @@ class Clips:
             for c in range(CAPTIONS):
                 ids, n = encode_ids(sp, w.caption(scene, dice.getrandbits(32)))
                 self.ids[slot, c, :MAX_IDS], self.ids[slot, c, MAX_IDS] = ids, n
+            self.marks[slot] = w.object_tokens(scene)
             self.full.put(slot)
             index += stride
 
     def batch(self, n, window=None):
-        """CPU tensors: clips u8 [n, F, H, W, 3], ids i64 [n, CAPTIONS, MAX_IDS + 1]. window (frames, height, width):
+        """CPU tensors: clips u8 [n, F, H, W, 3], ids i64 [n, CAPTIONS, MAX_IDS + 1], object tokens u8 [n, 9, 10, 14]. window (frames, height, width):
         that much of every clip, cut at a random place on the 8-pixel grid of the latents."""
         f, h, w = window or self.shape[:3]
         pin = torch.cuda.is_available()
         clips = torch.empty(n, f, h, w, 3, dtype=torch.uint8, pin_memory=pin)
         ids = torch.empty(n, CAPTIONS, MAX_IDS + 1, dtype=torch.int64, pin_memory=pin)
+        marks = torch.empty(n, *TOKENS, dtype=torch.uint8, pin_memory=pin)
         for i in range(n):
             slot = self.full.get()
             t = random.randint(0, self.shape[0] - f)
             y, x = 8 * random.randint(0, (self.shape[1] - h) // 8), 8 * random.randint(0, (self.shape[2] - w) // 8)
             clips[i] = torch.from_numpy(self.clips[slot, t:t + f, y:y + h, x:x + w])
             ids[i] = torch.from_numpy(self.ids[slot])
+            marks[i] = torch.from_numpy(self.marks[slot])
             self.free.put(slot)
-        return clips, ids
+        return clips, ids, marks
 
     def start(self, n, window=None, depth=3):
         """A thread keeps `depth` batches ready; change the size by another start()."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import model as M
 
-PROMPT = "a red ball rolling to the right over green hills"
+PROMPT = "a big yellow duck swimming slowly to the right over the sea"
 
 
 def write_json(path, value):
@@ -67,6 +67,6 @@ def main():
         "default_prompt": PROMPT})
 
 
-SHIFT, GUIDANCE = 5.0, 4.0
+SHIFT, GUIDANCE = 4.0, 6.0
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """Scores clips with the world's judge.
 
     python tools/tinyworld/judge.py ceiling [--n 256] [--blur 0] [--noise 0]   # the judge on real renders
-    python tools/tinyworld/judge.py model models/tinyworld [--n 64]            # the model, fp32, on held-out prompts
+    python tools/tinyworld/judge.py engine build/release/swan models/tinyworld --n 32 --alone   # the model in the engine
     python tools/tinyworld/judge.py frames FRAMES.npy "the prompt"             # one clip from `swan generate --dump`
 """
 
@@ -10,6 +10,7 @@ import ctypes as C
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -21,6 +22,10 @@ JOINT = 1 | 2 | 4 | 32  # object, colour, motion, background: those of them that
 TRAVEL = (1, 2, 3, 4)
 
 
+class Clip(C.Structure):
+    _fields_ = [("rgb", C.c_void_p), ("width", C.c_int), ("height", C.c_int), ("frames", C.c_int)]
+
+
 class Verdict(C.Structure):
     _fields_ = [("seen", world.Scene), ("right", C.c_uint)] + \
                [(n, C.c_float) for n in ("ground_error", "shape_overlap", "colour_stability", "object_stability", "visible")]
@@ -29,12 +34,11 @@ class Verdict(C.Structure):
 def load(build_dir):
     os.makedirs(build_dir, exist_ok=True)
     so = os.path.join(build_dir, "libtinyjudge.so")
-    src = [os.path.join(world.ROOT, "src", p) for p in
-           ["base/status.c"] + [f"world/{s}.c" for s in world.SOURCES + ["judge"]]]
-    subprocess.check_call(["gcc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-fPIC", "-shared", "-I" + world.ROOT + "/src",
-                           "-I" + world.ROOT + "/include", *src, "-o", so, "-lm"])
+    src = [os.path.join(world.ROOT, "src", "world", s + ".c") for s in world.SOURCES + ["judge"]]
+    subprocess.check_call(["gcc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-fPIC", "-shared", "-I" + world.ROOT + "/src", *src, "-o", so, "-lm"])
     lib = world.World(so)
-    lib.lib.swan_world_judge.argtypes = [C.c_void_p, C.c_int, C.c_int, C.c_int, C.POINTER(world.Scene), C.c_uint, C.POINTER(Verdict)]
+    lib.lib.swan_world_judge.argtypes = [C.POINTER(Clip), C.POINTER(world.Scene), C.c_uint, C.POINTER(Verdict)]
+    lib.lib.swan_world_judge.restype = C.c_bool
     return lib
 
 
@@ -43,7 +47,7 @@ def judge(w, clip, wanted, asked):
     clip = np.ascontiguousarray(clip)
     v = Verdict()
     f, h, wd, _ = clip.shape
-    if w.lib.swan_world_judge(clip.ctypes.data, wd, h, f, C.byref(wanted), asked, C.byref(v)):
+    if not w.lib.swan_world_judge(C.byref(Clip(clip.ctypes.data, wd, h, f)), C.byref(wanted), asked, C.byref(v)):
         raise RuntimeError("judge failed")
     return v
 
@@ -89,22 +93,33 @@ class Table:
         print("  ground error %.2f, shape overlap %.3f, colour stability %.3f, object stability %.3f, visible %.3f" % tuple(soft), flush=True)
 
 
-def prompts(w, n, seed, split):
-    for i in range(n):
+def prompts(w, n, seed, split, alone):
+    i = 0
+    while n > 0:
         s = w.scene(seed, i, split)
-        yield s, w.caption(s, i * 2654435761 + 12345)
+        if not (alone and s.relation):
+            yield s, w.caption(s, i * 7919 + 3)
+            n -= 1
+        i += 1
+
+
+def generate(swan, model, prompt, seed):
+    with tempfile.TemporaryDirectory() as d:
+        subprocess.run([swan, "generate", prompt, "-m", model, "-o", d + "/clip.mp4", "--seed", str(seed), "--dump", d],
+                       check=True, capture_output=True)
+        return (np.load(d + "/frames.npy").transpose(0, 2, 3, 1) * 255).astype(np.uint8)
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("what", choices=["ceiling", "model", "frames"])
+    p.add_argument("what", choices=["ceiling", "engine", "frames"])
     p.add_argument("args", nargs="*")
     p.add_argument("--build", default=os.path.join(world.ROOT, "build", "tinyworld"))
     p.add_argument("--n", type=int, default=256)
     p.add_argument("--blur", type=float, default=0)
     p.add_argument("--noise", type=float, default=0)
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--seed", type=int, default=9001)
+    p.add_argument("--seed", type=int, default=4242, help="list of scenes")
+    p.add_argument("--alone", action="store_true", help="only scenes of one object")
     p.add_argument("-v", action="store_true")
     a = p.parse_args()
     w = load(a.build)
@@ -118,25 +133,15 @@ def main():
         return
     for split, name in ((world.TRAIN, "seen pairs"), (world.HELD_OUT, "held-out pairs")):
         table = Table()
-        items = list(prompts(w, a.n // 2, a.seed, split))
-        if a.what == "model":
-            from sample import Pipeline
-            pipe = Pipeline(a.args[0])
-        for k in range(0, len(items), a.batch):
-            part = items[k:k + a.batch]
-            if a.what == "model":
-                f = pipe([t for _, t in part], seed=5000 + k)["frames"]
-                clips = (f * 255).byte().permute(0, 1, 3, 4, 2).numpy()
-            else:
-                clips = [degrade(w.render(s), a.blur, a.noise, rng) for s, _ in part]
-            for clip, (s, text) in zip(clips, part):
-                scene, asked = ask(w, text)
-                v = judge(w, clip, scene, asked)
-                table.add(v, asked)
-                if a.v and v.right & 63 != asked & 63:
-                    miss = [f"{k}: {getattr(scene, k)} seen {getattr(v.seen, k)}" for k, b in ATTRS.items()
-                            if asked & b & 63 and not v.right & b]
-                    print("   ", text, "|", "; ".join(miss), f"rel {scene.relation}")
+        for k, (scene, text) in enumerate(prompts(w, a.n // 2, a.seed, split, a.alone)):
+            clip = generate(*a.args, text, 900 + k) if a.what == "engine" else degrade(w.render(scene), a.blur, a.noise, rng)
+            wanted, asked = ask(w, text)
+            v = judge(w, clip, wanted, asked)
+            table.add(v, asked)
+            if a.v and v.right & 63 != asked & 63:
+                miss = [f"{key}: {getattr(wanted, key)} seen {getattr(v.seen, key)}" for key, bit in ATTRS.items()
+                        if asked & bit & 63 and not v.right & bit]
+                print("   ", text, "|", "; ".join(miss))
         table.show(name)
 
 

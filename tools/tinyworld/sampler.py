@@ -5,18 +5,21 @@ import math
 import torch
 
 
-def sigmas(steps, shift, smax=0.999):
-    base = [smax * (1 - i / steps) for i in range(steps)]
-    return [shift * b / (1 + (shift - 1) * b) for b in base] + [0.0]
+def sigmas(steps, shift, grid="diffusers"):
+    """diffusers: levels from 1 towards 0.001, a sigma of 1 becomes 1 - 1e-6; original (Wan2.1): from 0.999 towards 0."""
+    first, last = (1.0, 1e-3) if grid == "diffusers" else (0.999, 0.0)
+    base = [first + (last - first) * i / steps for i in range(steps)]
+    sig = [shift * b / (1 + (shift - 1) * b) for b in base]
+    return [s - 1e-6 if abs(s - 1) < 1e-6 else s for s in sig] + [0.0]
 
 
 def _lam(s):
     return math.log(max(1 - s, 1e-12)) - math.log(max(s, 1e-12))
 
 
-def unipc(velocity, x, steps, shift):
+def unipc(velocity, x, steps, shift, grid="diffusers"):
     """velocity(x, t) with t = trunc(1000 sigma). Returns the clean latents."""
-    sig = sigmas(steps, shift)
+    sig = sigmas(steps, shift, grid)
     m, x_last, last_order = [], None, 0  # m: x0 predictions, newest last
     for i in range(steps):
         s = sig[i]

@@ -1,6 +1,7 @@
 """Trains tinyworld on one GPU. Stages, each resumable, each bounded in seconds:
 
     train.py ae   --seconds 140 --out STATE              # autoencoder, then latents are scaled to unit variance
+    train.py decoder --seconds 100 --out STATE           # the decoder alone, latents unchanged
     train.py dit  --seconds 300 --out STATE [--resume]   # text encoder + DiT, flow matching on its latents
     train.py warm --out STATE                            # compiles the DiT step into the cache and leaves
 
@@ -21,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import model as M
 import sampler
 import world
-from data import CAPTIONS, Clips
+from data import CAPTIONS, TOKENS, Clips
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPIECE = os.path.join(ROOT, "models", "tinyworld", "tokenizer", "spiece.model")
@@ -144,6 +145,35 @@ def train_ae(args, device):
     clips.close()
 
 
+def tune_decoder(args, device):
+    """The decoder alone, on the shipped encoder's latents: sharper pictures, and every trained DiT stays valid."""
+    clips = Clips(args.build, SPIECE, args.seed, 1 << 41, args.workers)
+    torch.manual_seed(args.seed)
+    ae = load_ae(args, device)
+    opt = torch.optim.AdamW(ae.decoder.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda")
+    clips.start(args.batch // 3, (args.frames, world.H, world.W))
+    started, step = time.time(), 0
+    while (elapsed := time.time() - started) < args.seconds and step < args.steps:
+        x = to_float(clips.take(device)[0])
+        opt.param_groups[0]["lr"] = args.lr * schedule(args, step, elapsed)
+        with autocast(device):
+            with torch.no_grad():
+                z = ae.encode(x).float()
+            z = z + torch.rand(z.shape[0], 1, 1, 1, 1, device=device) * args.noise * torch.randn_like(z)
+            y = ae.decode(z).float()
+        loss = ae_loss(y, x)
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(ae.decoder.parameters(), 2.0)
+        opt.step()
+        if step % 100 == 0:
+            mse = (y.detach().clamp(0, 1) - x).pow(2).mean().item()
+            log(args, stage="decoder", step=step, s=round(elapsed, 1), loss=round(loss.item(), 4), psnr=round(-10 * math.log10(mse + 1e-10), 2))
+        step += 1
+    torch.save({k: v.half() for k, v in ae.state_dict().items()}, os.path.join(args.out, "ae.pt"))
+    clips.close()
+
+
 # ---- optimizer ---------------------------------------------------------------------------------------------------
 
 def orthogonalise(g, steps=5):
@@ -205,17 +235,20 @@ def draw_sigma(n, shift, device):
     return shift * u / (1 + (shift - 1) * u)
 
 
-def flow_loss(net, z, ids, args, device, draw=None):
+def flow_loss(net, z, ids, marks, args, device):
+    """Mean squared error of the velocity, tokens of an object counting object_weight times."""
     n = z.shape[0]
-    s = draw_sigma(n, args.shift, device) if draw is None else draw
+    s = draw_sigma(n, args.shift, device)
     lengths = ids[:, M.MAX_IDS]
     drop = (torch.rand(n, device=device) < 0.12).long() * (1 + (torch.rand(n, device=device) < 0.3).long())
     noise = torch.randn_like(z)
     sv = s[:, None, None, None, None]
     with autocast(device):
-        ctx, bias = net.condition(ids[:, :M.MAX_IDS], lengths, drop if draw is None else None)
+        ctx, bias = net.condition(ids[:, :M.MAX_IDS], lengths, drop)
         v = net.dit((1 - sv) * z + sv * noise, 1000 * s, ctx, bias)
-    return F.mse_loss(v.float(), noise - z)
+    w = 1 + (args.object_weight - 1) * marks.float()
+    w = (w / w.mean())[:, None].repeat_interleave(2, 3).repeat_interleave(2, 4)
+    return (w * (v.float() - (noise - z)).pow(2)).mean()
 
 
 def split_params(net):
@@ -238,25 +271,29 @@ class Pool:
     def __init__(self, size, device):
         self.z = torch.empty(size, 16, 9, 20, 28, dtype=torch.bfloat16, device=device)
         self.ids = torch.empty(size, CAPTIONS, M.MAX_IDS + 1, dtype=torch.int64, device=device)
+        self.marks = torch.empty(size, *TOKENS, dtype=torch.uint8, device=device)
         self.n, self.size, self.device = 0, size, device
 
     @torch.no_grad()
     def grow(self, ae, clips):
         """By one batch, until it is full."""
         if self.n < self.size:
-            raw, ids = clips.take(self.device)
+            raw, ids, marks = clips.take(self.device)
             n = min(len(raw), self.size - self.n)
-            raw, ids = raw[:n], ids[:n]
+            raw, ids, marks = raw[:n], ids[:n], marks[:n]
             with autocast(self.device):
                 z = ae.encode(to_float(raw))
             self.z[self.n:self.n + n] = z.transpose(1, 2)
             self.ids[self.n:self.n + n] = ids
+            self.marks[self.n:self.n + n] = marks
             self.n += n
 
-    def batch(self, n):
+    def batch(self, n, length=9):
+        """Latents f32 [n, 16, length, 20, 28] from one random start, ids, object tokens"""
         i = torch.randint(0, self.n, (n,), device=self.device)
         c = torch.randint(0, CAPTIONS, (n,), device=self.device)
-        return self.z[i].float(), self.ids[i, c]
+        t = int(torch.randint(0, 10 - length, ()))
+        return self.z[i, :, t:t + length].float(), self.ids[i, c], self.marks[i, t:t + length]
 
 
 def save_dit(args, net, ema, step):
@@ -265,19 +302,44 @@ def save_dit(args, net, ema, step):
     torch.save({k: v.half() for k, v in zip(names, ema)}, os.path.join(args.out, "ema.pt"))
 
 
+def resume(net, args, device):
+    """From STATE/net.pt, or from shipped weights where there is none. Returns the steps already done (0: not known)."""
+    path = os.path.join(args.out, "net.pt")
+    if os.path.exists(path):
+        state = torch.load(path, map_location=device)
+        net.load_state_dict(state["net"])
+        return state["step"]
+    from safetensors.torch import load_file
+    at = lambda *p: os.path.join(ROOT, "models", "tinyworld", *p)
+    net.text.load_state_dict(load_file(at("text_encoder", "model.safetensors")))
+    net.dit.load_state_dict(load_file(at("transformer", "diffusion_pytorch_model.safetensors")))
+    return 0
+
+
+def load_ae(args, device):
+    """STATE/ae.pt, or the shipped one."""
+    ae = M.make_ae().to(device, memory_format=torch.channels_last)
+    path = os.path.join(args.out, "ae.pt")
+    if os.path.exists(path):
+        ae.load_state_dict(torch.load(path, map_location=device))
+    else:
+        from safetensors.torch import load_file
+        ae.load_state_dict(load_file(os.path.join(ROOT, "models", "tinyworld", "taehv", "diffusion_pytorch_model.safetensors")))
+        torch.save(ae.half().state_dict(), path)
+        ae.float()
+    return ae
+
+
 def train_dit(args, device):
     clips = Clips(args.build, SPIECE, args.seed, args.start, args.workers)
     clips.start(args.take)
     torch.manual_seed(args.seed + args.start)
     torch.set_float32_matmul_precision("high")
-    ae = M.make_ae().to(device, memory_format=torch.channels_last)
-    ae.load_state_dict(torch.load(os.path.join(args.out, "ae.pt"), map_location=device))
+    ae = load_ae(args, device)
     net = Net().to(device)
     step0 = 0
     if args.resume:
-        state = torch.load(os.path.join(args.out, "net.pt"), map_location=device)
-        net.load_state_dict(state["net"])
-        step0 = state["step"]
+        step0 = resume(net, args, device)
     ema = [p.detach().clone() for p in net.parameters()]
     compile_blocks(net, device)
     mu, ad = split_params(net)
@@ -292,8 +354,10 @@ def train_dit(args, device):
         f = schedule(args, step, elapsed)
         if step % args.every == 0:
             pool.grow(ae, clips)
-        z, ids = pool.batch(args.batch)
-        loss = flow_loss(net, z, ids, args, device)
+        # Short pieces first: what an object looks like is learned there at a fifth of the cost.
+        short = elapsed < args.short * args.seconds
+        z, ids, marks = pool.batch(args.batch * 4 if short else args.batch, 2 if short else 9)
+        loss = flow_loss(net, z, ids, marks, args, device)
         loss.backward()
         adam.param_groups[0]["lr"] = args.lr * f
         adam.step()
@@ -319,7 +383,9 @@ def warm(args, device):
     net = Net().to(device)
     compile_blocks(net, device)
     ids = torch.ones(args.batch, M.MAX_IDS + 1, dtype=torch.int64, device=device)
-    flow_loss(net, torch.randn(args.batch, 16, 9, 20, 28, device=device), ids, args, device).backward()
+    for n, length in ((args.batch, 9), (4 * args.batch, 2))[:2 if args.short > 0 else 1]:
+        z, marks = torch.randn(n, 16, length, 20, 28, device=device), torch.ones(n, length, 10, 14, device=device)
+        flow_loss(net, z, ids[:1].expand(n, -1), marks, args, device).backward()
 
 
 # ---- pictures ----------------------------------------------------------------------------------------------------
@@ -360,7 +426,7 @@ PROMPTS = ["a red ball rolling to the right over green hills", "a big yellow sta
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("stage", choices=["ae", "dit", "warm", "sheet"])
+    p.add_argument("stage", choices=["ae", "decoder", "dit", "warm", "sheet"])
     p.add_argument("--out", required=True)
     p.add_argument("--build", default="/tmp/tinyworld-build")
     p.add_argument("--seconds", type=float, default=60)
@@ -373,7 +439,9 @@ def main():
     p.add_argument("--muon-lr", type=float, default=2e-3)
     p.add_argument("--decay", type=float, default=0.25)
     p.add_argument("--ema", type=float, default=0.998)
-    p.add_argument("--shift", type=float, default=3.0)
+    p.add_argument("--shift", type=float, default=6.0)
+    p.add_argument("--object-weight", type=float, default=4.0)
+    p.add_argument("--short", type=float, default=0.0, help="share of the time spent on pieces of two latent frames")
     p.add_argument("--noise", type=float, default=0.3)
     p.add_argument("--smooth", type=float, default=0.005)
     p.add_argument("--frames", type=int, default=17)
@@ -385,15 +453,15 @@ def main():
     p.add_argument("--log", type=int, default=100)
     p.add_argument("--resume", action="store_true")
     args = p.parse_args()
-    args.batch = args.batch or (18 if args.stage == "ae" else 96)
-    args.lr = args.lr or (2e-3 if args.stage == "ae" else 1e-3)
+    args.batch = args.batch or (18 if args.stage in ("ae", "decoder") else 96)
+    args.lr = args.lr or {"ae": 1.5e-3, "decoder": 8e-4}.get(args.stage, 1e-3)
     os.makedirs(args.out, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     if args.stage == "sheet":
         sheet(args, device, PROMPTS)
     else:
-        {"ae": train_ae, "dit": train_dit, "warm": warm}[args.stage](args, device)
+        {"ae": train_ae, "decoder": tune_decoder, "dit": train_dit, "warm": warm}[args.stage](args, device)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,10 @@ class Scene(C.Structure):
                [(n, C.c_float) for n in ("u", "v", "phase")]
 
 
+class Pose(C.Structure):
+    _fields_ = [(n, C.c_float) for n in ("x", "y", "radius", "angle")] + [("mirror", C.c_bool)]
+
+
 def build(out_dir):
     """Compiles for this machine; the few last bits that -ffast-math changes do not matter for training data."""
     os.makedirs(out_dir, exist_ok=True)
@@ -42,6 +46,9 @@ class World:
         lib.swan_world_parse.restype = C.c_uint
         lib.swan_world_render.argtypes = [C.POINTER(Scene)] + [C.c_int] * 4 + [C.c_void_p]
         lib.swan_world_render.restype = None
+        lib.swan_world_pose_at.argtypes = [C.POINTER(Scene), C.c_float] + [C.c_int] * 3 + [C.POINTER(Pose)]
+        lib.swan_world_second_pose.argtypes = [C.POINTER(Scene), C.c_float, C.POINTER(Pose)]
+        lib.swan_world_pose_at.restype = lib.swan_world_second_pose.restype = None
         lib.swan_world_is_held_out.restype = C.c_bool
         for kind in ("object", "colour", "motion", "background"):
             fn = getattr(lib, f"swan_world_{kind}_name")
@@ -78,4 +85,21 @@ class World:
         if out is None:
             out = np.empty((frames, height, width, 3), np.uint8)
         self.lib.swan_world_render(C.byref(scene), width, height, frames, fps, out.ctypes.data)
+        return out
+
+    def object_tokens(self, scene):
+        """u8 [9, 10, 14]: 1 where a token (16x16 pixels, 4 frames) shows an object, by boxes around the poses."""
+        out, pose = np.zeros(((F - 1) // 4 + 1, H // 16, W // 16), np.uint8), Pose()
+
+        def mark(t):
+            x0, x1 = ((pose.x + k * pose.radius) * H / 16 for k in (-1.05, 1.05))
+            y0, y1 = ((pose.y + k * pose.radius) * H / 16 for k in (-1.05, 1.05))
+            out[t, max(0, int(y0)):int(y1) + 1, max(0, int(x0)):int(x1) + 1] = 1
+
+        for f in range(F):
+            self.lib.swan_world_pose_at(C.byref(scene), W / H, f, F, FPS, C.byref(pose))
+            mark(f // 4)
+        if scene.relation:
+            self.lib.swan_world_second_pose(C.byref(scene), W / H, C.byref(pose))
+            mark(slice(None))
         return out

@@ -1,14 +1,14 @@
 /* The CUDA kernels as plain functions over the argument structs of the kernel seam, without CUDA headers (C11 and
- * C++17).
+ * C++17). rows.c makes rows of kernels.def of them.
  *
- * Activations are bf16, arithmetic is fp32. Every launcher enqueues on `stream` and returns a cudaError_t as int
- * (0: launched). None allocates, synchronises, or reads device memory on the host; all may be captured into a CUDA
- * graph. A launcher returns cudaErrorInvalidValue (1) for shapes or strides that it does not take and
- * cudaErrorNotSupported (801) for a combination that it leaves to another row; nothing has been enqueued then.
- * Nothing outside the extents that the args name is read or written.
+ * Every launcher enqueues on `stream` and returns a cudaError_t as int (0: launched). None allocates, synchronises, or
+ * reads device memory on the host; all may be captured into a CUDA graph. A launcher returns cudaErrorInvalidValue (1)
+ * for arguments that make no sense, and cudaErrorNotSupported (801) for shapes, strides or alignments that it leaves to
+ * another row; nothing has been enqueued then. Nothing outside the extents that the args name is read or written.
  *
- * `_naive`: sm_80 and up, any shape (head_dim <= 128), obviously right. `_vec`, `_mma`: sm_80 and up. `_sm90`:
- * compute capability 9.0 alone. Fast rows need 16-byte aligned bases and strides that are multiples of 8. */
+ * `_naive`: sm_80 and up, activations of `format` (F32 or BF16), any shape (attention: head_dim <= 128; coarse: at most
+ * 8,192 tiles), obviously right. The others take bf16 activations, 16-byte aligned bases and strides that are multiples
+ * of 8. `_vec`, `_mma`: sm_80 and up. `_sm90`: compute capability 9.0 alone. */
 #ifndef SWAN_KERNEL_CUDA_LAUNCH_H
 #define SWAN_KERNEL_CUDA_LAUNCH_H
 
@@ -20,31 +20,42 @@ extern "C" {
 
 struct CUstream_st; /* cudaStream_t is a pointer to it */
 
-int swan_cuda_linear_bf16_naive(struct CUstream_st *stream, const swan_linear_bf16_args *a);
-int swan_cuda_linear_f16_naive(struct CUstream_st *stream, const swan_linear_f16_args *a);
-int swan_cuda_linear_f32_naive(struct CUstream_st *stream, const swan_linear_f32_args *a);
-int swan_cuda_norm_layer_naive(struct CUstream_st *stream, const swan_norm_layer_args *a);
-int swan_cuda_norm_rms_naive(struct CUstream_st *stream, const swan_norm_rms_args *a);
-int swan_cuda_attn_dense_naive(struct CUstream_st *stream, const swan_attn_dense_args *a);
-int swan_cuda_attn_block_sparse_naive(struct CUstream_st *stream, const swan_attn_block_sparse_args *a);
-int swan_cuda_vsa_pool_naive(struct CUstream_st *stream, const swan_vsa_pool_args *a);
-int swan_cuda_vsa_coarse_naive(struct CUstream_st *stream, const swan_vsa_coarse_args *a); /* tiles <= 8192 */
-int swan_cuda_vsa_combine_naive(struct CUstream_st *stream, const swan_vsa_combine_args *a);
+#define SWAN_CUDA_NAIVE(slot)                                                                                        \
+    int swan_cuda_##slot##_naive(struct CUstream_st *stream, const swan_##slot##_args *a, swan_dtype format);
+SWAN_CUDA_NAIVE(linear_f32)
+SWAN_CUDA_NAIVE(linear_bf16)
+SWAN_CUDA_NAIVE(linear_f16)
+SWAN_CUDA_NAIVE(norm_layer)
+SWAN_CUDA_NAIVE(norm_rms)
+SWAN_CUDA_NAIVE(attn_dense)
+SWAN_CUDA_NAIVE(attn_block_sparse)
+SWAN_CUDA_NAIVE(vsa_pool)
+SWAN_CUDA_NAIVE(vsa_coarse)
+SWAN_CUDA_NAIVE(vsa_combine)
+SWAN_CUDA_NAIVE(embed_rows)
+SWAN_CUDA_NAIVE(embed_timestep)
+SWAN_CUDA_NAIVE(embed_patchify)
+SWAN_CUDA_NAIVE(embed_unpatchify)
+SWAN_CUDA_NAIVE(elem_combine)
+SWAN_CUDA_NAIVE(elem_map)
+SWAN_CUDA_NAIVE(conv_conv3x3)
+SWAN_CUDA_NAIVE(image_from_latent)
+SWAN_CUDA_NAIVE(image_to_rgb8)
+#undef SWAN_CUDA_NAIVE
 
-/* D a multiple of 8; norms: at most 5120. */
-int swan_cuda_norm_layer_vec(struct CUstream_st *stream, const swan_norm_layer_args *a);
-int swan_cuda_norm_rms_vec(struct CUstream_st *stream,
-                           const swan_norm_rms_args *a); /* with rope: head_dim a multiple of 8 */
-int swan_cuda_vsa_combine_vec(struct CUstream_st *stream, const swan_vsa_combine_args *a);
+#define SWAN_CUDA_FAST(slot, variant)                                                                                \
+    int swan_cuda_##slot##_##variant(struct CUstream_st *stream, const swan_##slot##_args *a);
+SWAN_CUDA_FAST(norm_layer, vec)         /* D a multiple of 8, at most 5120 */
+SWAN_CUDA_FAST(norm_rms, vec)           /* the same; with rope: head_dim a multiple of 8 */
+SWAN_CUDA_FAST(vsa_combine, vec)        /* D a multiple of 8 */
+SWAN_CUDA_FAST(vsa_coarse, mma)         /* head_dim 128, at most 1216 tiles (shared memory holds 16 rows of scores) */
+SWAN_CUDA_FAST(linear_bf16, sm90)       /* K and N multiples of 8 */
+SWAN_CUDA_FAST(attn_dense, sm90)        /* head_dim 128; no rel_bias */
+SWAN_CUDA_FAST(attn_block_sparse, sm90) /* head_dim 128 */
+#undef SWAN_CUDA_FAST
 
-/* head_dim 128, at most 1216 tiles (shared memory holds 16 rows of scores). */
-int swan_cuda_vsa_coarse_mma(struct CUstream_st *stream, const swan_vsa_coarse_args *a);
-
-/* K a multiple of 8, N a multiple of 8. */
-int swan_cuda_linear_bf16_sm90(struct CUstream_st *stream, const swan_linear_bf16_args *a);
-/* head_dim 128; no rel_bias. */
-int swan_cuda_attn_dense_sm90(struct CUstream_st *stream, const swan_attn_dense_args *a);
-int swan_cuda_attn_block_sparse_sm90(struct CUstream_st *stream, const swan_attn_block_sparse_args *a);
+/* y = epilogue(r + bias) for products that a library made: r f32 [M, N] contiguous, the rest from a. */
+int swan_cuda_linear_epilogue(struct CUstream_st *stream, const swan_linear_args *a, const float *r);
 
 #ifdef __cplusplus
 }

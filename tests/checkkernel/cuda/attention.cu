@@ -212,7 +212,7 @@ struct dense_row {
     bool round_p;
 };
 const dense_row dense_rows[] = {
-    {"attn.dense naive", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_naive(0, a); }, false},
+    {"attn.dense naive", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_naive(0, a, SWAN_BF16); }, false},
     {"attn.dense sm90", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_sm90(0, a); }, true}};
 
 } // namespace
@@ -244,7 +244,7 @@ void check_attention(bool quick)
         bool round_p;
     } sparse[] = {
         {"attn.block_sparse naive",
-         [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_naive(0, a); }, false},
+         [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_naive(0, a, SWAN_BF16); }, false},
         {"attn.block_sparse sm90",
          [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_sm90(0, a); }, true}};
     const int grids[][4] = {{4, 4, 4, 1},   {5, 6, 7, 3},      {1, 1, 1, 1},    {8, 8, 8, 8},
@@ -296,7 +296,7 @@ void bench_attention()
             printf("%-32s L=%d tiles=%d topk=%d  %7.3f ms  %6.1f TFLOPS padded\n", "attn.block_sparse sm90", L,
                    g.tiles, g.topk, ms, padded / ms * 1e-9);
         }
-        const float ms = time_ms(3, [&](int) { CK(swan_cuda_attn_block_sparse_naive(0, &b)); });
+        const float ms = time_ms(3, [&](int) { CK(swan_cuda_attn_block_sparse_naive(0, &b, SWAN_BF16)); });
         printf("%-32s L=%d  %7.3f ms  %6.1f TFLOPS padded\n", "attn.block_sparse naive", L, ms, padded / ms * 1e-9);
         cudaFree(start), cudaFree(index);
     }

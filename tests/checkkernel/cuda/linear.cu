@@ -185,7 +185,7 @@ void check_linear(bool quick)
         linear_fn f;
         bool fast;
     } rows[] = {
-        {"linear.bf16 naive", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_naive(0, a); },
+        {"linear.bf16 naive", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_naive(0, a, SWAN_BF16); },
          false},
         {"linear.bf16 sm90", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_sm90(0, a); }, true}};
     for (auto &r : rows) {

@@ -101,9 +101,9 @@ void run_case(const char *name, const layer_fn &layer, const rms_fn &rms, const 
 
 void check_norm(bool quick)
 {
-    const layer_fn layers[] = {[](const swan_norm_layer_args *a) { return swan_cuda_norm_layer_naive(0, a); },
+    const layer_fn layers[] = {[](const swan_norm_layer_args *a) { return swan_cuda_norm_layer_naive(0, a, SWAN_BF16); },
                                [](const swan_norm_layer_args *a) { return swan_cuda_norm_layer_vec(0, a); }};
-    const rms_fn rmss[] = {[](const swan_norm_rms_args *a) { return swan_cuda_norm_rms_naive(0, a); },
+    const rms_fn rmss[] = {[](const swan_norm_rms_args *a) { return swan_cuda_norm_rms_naive(0, a, SWAN_BF16); },
                            [](const swan_norm_rms_args *a) { return swan_cuda_norm_rms_vec(0, a); }};
     const char *ln[] = {"norm.layer naive", "norm.layer vec"}, *rn[] = {"norm.rms naive", "norm.rms vec"};
     for (int k = 0; k < 2; k++)
@@ -154,7 +154,7 @@ void bench_norm()
     };
     line("norm.layer naive", io, time_ms(20, [&](int i) {
              auto a = layer(i);
-             CK(swan_cuda_norm_layer_naive(0, &a));
+             CK(swan_cuda_norm_layer_naive(0, &a, SWAN_BF16));
          }));
     line("norm.layer vec", io, time_ms(30, [&](int i) {
              auto a = layer(i);
@@ -163,7 +163,7 @@ void bench_norm()
     const double with_rope = io + 4.0 * L * 128;
     line("norm.rms+rope naive", with_rope, time_ms(20, [&](int i) {
              auto a = rms(i, false);
-             CK(swan_cuda_norm_rms_naive(0, &a));
+             CK(swan_cuda_norm_rms_naive(0, &a, SWAN_BF16));
          }));
     line("norm.rms+rope vec", with_rope, time_ms(30, [&](int i) {
              auto a = rms(i, false);

@@ -100,7 +100,7 @@ void compare_combine(const std::string &label, bool vec, const matrix &gate, con
     a.fine = fine.p(), a.gate = gate.p(), a.coarse = coarse.p(), a.tile_start = device_start;
     a.tiles = coarse.rows, a.D = coarse.cols, a.ld_fine = fine.ld, a.ld_gate = gate.ld;
     CK(cudaMemcpy(fine.p(), fine0.p(), fine.mem.bytes, cudaMemcpyDeviceToDevice));
-    CK(vec ? swan_cuda_vsa_combine_vec(0, &a) : swan_cuda_vsa_combine_naive(0, &a));
+    CK(vec ? swan_cuda_vsa_combine_vec(0, &a) : swan_cuda_vsa_combine_naive(0, &a, SWAN_BF16));
     finish("vsa.combine");
     const auto hy = fine.mem.host(), hg = gate.mem.host(), hf = fine0.mem.host(), ho = coarse.mem.host();
     samples s;
@@ -130,13 +130,13 @@ void run_case(bool fast, int tiles, int heads, int topk, int kind, bool equal)
         swan_vsa_pool_args p = {};
         p.x = in[i]->p(), p.out = pooled[i]->p(), p.tile_start = ds.at<int32_t>(), p.tiles = tiles, p.D = D,
         p.ldx = in[i]->ld;
-        CK(swan_cuda_vsa_pool_naive(0, &p));
+        CK(swan_cuda_vsa_pool_naive(0, &p, SWAN_BF16));
     }
     swan_vsa_coarse_args c = {};
     c.q = qc.p(), c.k = kc.p(), c.v = vc.p(), c.out = out.p(), c.index = index.at<int32_t>(),
     c.scale = 0.08838834764831845f;
     c.tiles = tiles, c.topk = topk, c.heads = heads, c.head_dim = 128;
-    CK(fast ? swan_cuda_vsa_coarse_mma(0, &c) : swan_cuda_vsa_coarse_naive(0, &c));
+    CK(fast ? swan_cuda_vsa_coarse_mma(0, &c) : swan_cuda_vsa_coarse_naive(0, &c, SWAN_BF16));
     finish("vsa.pool, vsa.coarse");
     char shape[96];
     snprintf(shape, sizeof shape, "tiles=%d heads=%d topk=%d%s%s", tiles, heads, topk, kind ? " partial" : "",
@@ -184,13 +184,13 @@ void bench_vsa()
         m.fine = fine.p(), m.gate = gate.p(), m.coarse = out.p(), m.tile_start = ds.at<int32_t>(), m.tiles = tiles,
         m.D = D, m.ld_fine = m.ld_gate = D;
         const double row = 2.0 * L * D;
-        float ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_pool_naive(0, &p)); });
+        float ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_pool_naive(0, &p, SWAN_BF16)); });
         printf("%-32s L=%d tiles=%d  %7.4f ms  %5.2f TB/s\n", "vsa.pool naive", L, tiles, ms, row / ms * 1e-9);
-        ms = time_ms(9, [&](int) { CK(swan_cuda_vsa_coarse_naive(0, &a)); });
+        ms = time_ms(9, [&](int) { CK(swan_cuda_vsa_coarse_naive(0, &a, SWAN_BF16)); });
         printf("%-32s L=%d tiles=%d  %7.4f ms\n", "vsa.coarse naive", L, tiles, ms);
         ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_coarse_mma(0, &a)); });
         printf("%-32s L=%d tiles=%d  %7.4f ms\n", "vsa.coarse mma", L, tiles, ms);
-        ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_combine_naive(0, &m)); });
+        ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_combine_naive(0, &m, SWAN_BF16)); });
         printf("%-32s L=%d tiles=%d  %7.4f ms  %5.2f TB/s\n", "vsa.combine naive", L, tiles, ms, 3 * row / ms * 1e-9);
         ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_combine_vec(0, &m)); });
         printf("%-32s L=%d tiles=%d  %7.4f ms  %5.2f TB/s\n", "vsa.combine vec", L, tiles, ms, 3 * row / ms * 1e-9);

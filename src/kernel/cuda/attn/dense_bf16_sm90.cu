@@ -33,6 +33,7 @@
  * arrive (ptxas puts a MEMBAR.GPU before each); setmaxnreg 32 + 2 x 240, more than the launch's 64,512 registers,
  * waits for ever. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
+#include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
 
@@ -299,10 +300,10 @@ extern "C" int swan_cuda_attn_dense_sm90(cudaStream_t stream, const swan_attn_de
 {
     params p;
     cudaError_t e;
-    if (a->rel_bias || a->head_dim != 128) return cudaErrorNotSupported;
-    if (a->Lq < 1 || a->Lk < 1 || a->heads < 1 || a->Lq > 1 << 24 || a->Lk > 1 << 24 ||
-        ((a->ldq | a->ldk | a->ldv | a->ldo) & 7))
-        return cudaErrorInvalidValue;
+    if (a->Lq < 1 || a->Lk < 1 || a->heads < 1) return cudaErrorInvalidValue;
+    if (a->rel_bias || a->head_dim != 128 || a->Lq > 1 << 24 || a->Lk > 1 << 24 ||
+        ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
+        return cudaErrorNotSupported;
     const uint64_t width = (uint64_t)a->heads * 128;
     if ((e = swan_tma_map_bf16(&p.q, a->q, a->Lq, width, a->ldq, 64)) ||
         (e = swan_tma_map_bf16(&p.o, a->out, a->Lq, width, a->ldo, 64)))

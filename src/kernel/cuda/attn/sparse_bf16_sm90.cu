@@ -27,6 +27,7 @@
  * barrier between the streams; clusters that share the union of two neighbours' lists; smaller blocks with more
  * streams. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
+#include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
 
@@ -288,10 +289,10 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
     params p;
     cudaError_t e;
     int dev = 0, sms = 0;
-    if (a->head_dim != 128) return cudaErrorNotSupported;
-    if (a->L < 1 || a->L > 1 << 24 || a->tiles < 1 || a->heads < 1 || a->tiles * a->heads > 1 << 24 || a->topk < 1 ||
-        a->topk > a->tiles || ((a->ldq | a->ldk | a->ldv | a->ldo) & 7))
-        return cudaErrorInvalidValue;
+    if (a->L < 1 || a->tiles < 1 || a->heads < 1 || a->topk < 1 || a->topk > a->tiles) return cudaErrorInvalidValue;
+    if (a->head_dim != 128 || a->L > 1 << 24 || a->tiles * a->heads > 1 << 24 ||
+        ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
+        return cudaErrorNotSupported;
     const uint64_t width = (uint64_t)a->heads * 128;
     if ((e = swan_tma_map_bf16(&p.q, a->q, a->L, width, a->ldq, 64)) ||
         (e = swan_tma_map_bf16(&p.k, a->k, a->L, width, a->ldk, 64)) ||

@@ -31,6 +31,7 @@
  *
  * Tried: groups of 4 and 16 rows: within the noise; 32: worse (703 at QKV). Not tried: wider stores, 192-wide
  * tiles for N = 1536, an epilogue that overlaps the next tile's products. */
+#include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/common/wgmma.cuh"
@@ -270,9 +271,11 @@ extern "C" int swan_cuda_linear_bf16_sm90(cudaStream_t stream, const swan_linear
 {
     params p;
     cudaError_t e;
-    if (a->M < 1 || a->N < 1 || a->K < 1 || a->M > 1 << 24 || a->N > 1 << 20 ||
-        ((a->N | a->K | a->ldx | a->ldy) & 7) || (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate))
+    if (a->M < 1 || a->N < 1 || a->K < 1 || (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate))
         return cudaErrorInvalidValue;
+    if (a->M > 1 << 24 || a->N > 1 << 20 || ((a->N | a->K | a->ldx | a->ldy) & 7) ||
+        swan_misaligned(a->x, a->w, a->y) || swan_misaligned(a->bias, a->gate))
+        return cudaErrorNotSupported;
     if ((e = swan_tma_map_bf16(&p.x, a->x, a->M, a->K, a->ldx, BM)) ||
         (e = swan_tma_map_bf16(&p.w, a->w, a->N, a->K, a->K, BN / 2)) ||
         (e = swan_tma_map_bf16(&p.y, a->y, a->M, a->N, a->ldy, 64)))

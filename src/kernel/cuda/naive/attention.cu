@@ -1,20 +1,20 @@
-/* Attention, naive: out = softmax(scale * q k^T + biases) v, dense or over selected tiles. Any L, head_dim <= 128,
- * sm_80 and up.
+/* Attention, naive: out = softmax(scale * q k^T + biases) v, dense or over selected tiles. Any L, head_dim <= 128;
+ * f32 or bf16 activations; sm_80 and up.
  *
- * Numerics: bf16 in and out, everything between in fp32 (online softmax over blocks of 32 keys, P not rounded).
+ * Numerics: everything in fp32 (online softmax over blocks of 32 keys, P not rounded).
  *
  * Roofline: the fp32 pipe; 6.6 TFLOP at L = 32,760 are at best 0.1 s a layer. A reference, and the fallback for
  * shapes and devices that no faster row takes.
  *
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention`: block-sparse, 624 tiles, top-k 125: 147
- * ms.
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention`: block-sparse, 624 tiles, top-k 125,
+ * bf16: 147 ms.
  *
  * Plan: a block owns 16 query rows of one head, two to a warp; blocks of 32 keys and values are staged in shared
  * memory as fp32; a lane computes the score of one key, then owns four consecutive channels of the output. */
 #include "kernel/cuda/common/reduce.cuh"
+#include "kernel/cuda/common/scalar.cuh"
 #include "kernel/cuda/launch.h"
 
-#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 namespace
@@ -22,9 +22,9 @@ namespace
 
 enum { ROWS = 16, KEYS = 32, DMAX = 128 };
 
-struct params {
-    const __nv_bfloat16 *q, *k, *v;
-    __nv_bfloat16 *out;
+template <typename T> struct params {
+    const T *q, *k, *v;
+    T *out;
     const float *key_bias, *rel_bias;
     const int32_t *start, *index; /* NULL: dense */
     int64_t ldq, ldk, ldv, ldo;
@@ -42,16 +42,18 @@ struct row_state {
     float m, l, o[4];
 };
 
-__device__ void load_rows(float *dst, int pitch, const __nv_bfloat16 *src, int64_t ld, int rows, int count, int D)
+template <typename T>
+__device__ void load_rows(float *dst, int pitch, const T *src, int64_t ld, int rows, int count, int D)
 {
     for (int i = (int)threadIdx.x; i < rows * DMAX; i += (int)blockDim.x) {
         const int r = i / DMAX, d = i % DMAX;
-        dst[r * pitch + d] = r < count && d < D ? __bfloat162float(src[r * ld + d]) : 0.0f;
+        dst[r * pitch + d] = r < count && d < D ? swan_get(src[r * ld + d]) : 0.0f;
     }
 }
 
 /* Scores of this lane's key for row r, then the online softmax step and the update of the row's output. */
-__device__ void attend_block(const params &p, stage &s, row_state &st, int r, int q_at, int k_at, int count, int head)
+template <typename T>
+__device__ void attend_block(const params<T> &p, stage &s, row_state &st, int r, int q_at, int k_at, int count, int head)
 {
     const int lane = (int)threadIdx.x & 31;
     float score = 0.0f;
@@ -74,7 +76,7 @@ __device__ void attend_block(const params &p, stage &s, row_state &st, int r, in
 }
 
 /* grid (row chunks, heads); for the sparse form a chunk is (tile, quarter of its 64 rows). */
-__global__ void __launch_bounds__(256) attention_naive(const params p)
+template <typename T> __global__ void __launch_bounds__(256) attention_naive(const params<T> p)
 {
     __shared__ stage s;
     const int head = (int)blockIdx.y, warp = (int)threadIdx.x >> 5, lane = (int)threadIdx.x & 31;
@@ -109,40 +111,54 @@ __global__ void __launch_bounds__(256) attention_naive(const params p)
         for (int c = 0; c < 4; c++) {
             const int d = lane * 4 + c;
             if (at < end && d < p.D)
-                p.out[at * p.ldo + (int64_t)head * p.D + d] = __float2bfloat16(st[r].o[c] / st[r].l);
+                swan_put(&p.out[at * p.ldo + (int64_t)head * p.D + d], st[r].o[c] / st[r].l);
         }
     }
 }
 
-} // namespace
-
-extern "C" int swan_cuda_attn_dense_naive(cudaStream_t stream, const swan_attn_dense_args *a)
+template <typename T, typename A> params<T> common(const A &a)
 {
-    if (a->head_dim < 1 || a->head_dim > DMAX || a->Lq < 1 || a->Lk < 1 || a->heads < 1 || a->heads > 65535)
+    params<T> p = {};
+    p.q = (const T *)a.q, p.k = (const T *)a.k, p.v = (const T *)a.v;
+    p.out = (T *)a.out;
+    p.ldq = a.ldq, p.ldk = a.ldk, p.ldv = a.ldv, p.ldo = a.ldo;
+    p.D = (int)a.head_dim;
+    p.scale = a.scale;
+    return p;
+}
+
+template <typename T> cudaError_t run_dense(cudaStream_t stream, const swan_attn_dense_args &a)
+{
+    if (a.head_dim < 1 || a.head_dim > DMAX || a.Lq < 1 || a.Lk < 1 || a.heads < 1 || a.heads > 65535)
         return cudaErrorInvalidValue;
-    params p = {};
-    p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
-    p.out = (__nv_bfloat16 *)a->out;
-    p.key_bias = a->key_bias, p.rel_bias = a->rel_bias;
-    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo;
-    p.Lq = (int)a->Lq, p.Lk = (int)a->Lk, p.D = (int)a->head_dim;
-    p.scale = a->scale;
-    attention_naive<<<dim3((p.Lq + ROWS - 1) / ROWS, (unsigned)a->heads), 256, 0, stream>>>(p);
+    params<T> p = common<T>(a);
+    p.key_bias = a.key_bias, p.rel_bias = a.rel_bias;
+    p.Lq = (int)a.Lq, p.Lk = (int)a.Lk;
+    attention_naive<T><<<dim3((p.Lq + ROWS - 1) / ROWS, (unsigned)a.heads), 256, 0, stream>>>(p);
     return cudaGetLastError();
 }
 
-extern "C" int swan_cuda_attn_block_sparse_naive(cudaStream_t stream, const swan_attn_block_sparse_args *a)
+template <typename T> cudaError_t run_sparse(cudaStream_t stream, const swan_attn_block_sparse_args &a)
 {
-    if (a->head_dim < 1 || a->head_dim > DMAX || a->tiles < 1 || a->topk < 1 || a->topk > a->tiles || a->heads < 1 ||
-        a->heads > 65535)
+    if (a.head_dim < 1 || a.head_dim > DMAX || a.tiles < 1 || a.topk < 1 || a.topk > a.tiles || a.heads < 1 ||
+        a.heads > 65535)
         return cudaErrorInvalidValue;
-    params p = {};
-    p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
-    p.out = (__nv_bfloat16 *)a->out;
-    p.start = a->tile_start, p.index = a->index;
-    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo;
-    p.Lq = p.Lk = (int)a->L, p.D = (int)a->head_dim, p.tiles = (int)a->tiles, p.topk = (int)a->topk;
-    p.scale = a->scale;
-    attention_naive<<<dim3((unsigned)p.tiles * 4, (unsigned)a->heads), 256, 0, stream>>>(p);
+    params<T> p = common<T>(a);
+    p.start = a.tile_start, p.index = a.index;
+    p.Lq = p.Lk = (int)a.L, p.tiles = (int)a.tiles, p.topk = (int)a.topk;
+    attention_naive<T><<<dim3((unsigned)p.tiles * 4, (unsigned)a.heads), 256, 0, stream>>>(p);
     return cudaGetLastError();
+}
+
+} // namespace
+
+extern "C" int swan_cuda_attn_dense_naive(cudaStream_t stream, const swan_attn_dense_args *a, swan_dtype format)
+{
+    return SWAN_BY_FORMAT(format, run_dense, stream, a);
+}
+
+extern "C" int swan_cuda_attn_block_sparse_naive(cudaStream_t stream, const swan_attn_block_sparse_args *a,
+                                                 swan_dtype format)
+{
+    return SWAN_BY_FORMAT(format, run_sparse, stream, a);
 }

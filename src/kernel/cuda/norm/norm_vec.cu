@@ -16,6 +16,7 @@
  *
  * Plan: norms: one warp a row, the row in registers (six 16-byte loads a lane at D = 1536), four rows a block,
  * tables through L1. combine: one block a tile, 16 bytes a thread. Nothing else tried. */
+#include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/launch.h"
@@ -154,7 +155,9 @@ template <int V> cudaError_t rms(cudaStream_t s, const swan_norm_rms_args *a)
 
 extern "C" int swan_cuda_norm_layer_vec(cudaStream_t stream, const swan_norm_layer_args *a)
 {
-    if (a->L < 1 || a->D < 8 || a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7)) return cudaErrorInvalidValue;
+    if (a->L < 1 || a->D < 1) return cudaErrorInvalidValue;
+    if (a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) || swan_misaligned(a->x, a->y, a->scale, a->shift))
+        return cudaErrorNotSupported;
     if (a->D <= 256) return layer<1>(stream, a);
     if (a->D <= 1536) return layer<6>(stream, a);
     return layer<20>(stream, a);
@@ -162,9 +165,11 @@ extern "C" int swan_cuda_norm_layer_vec(cudaStream_t stream, const swan_norm_lay
 
 extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_args *a)
 {
-    if (a->L < 1 || a->D < 8 || a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) ||
-        (a->rope && (a->head_dim < 8 || a->head_dim & 7 || a->D % a->head_dim)))
+    if (a->L < 1 || a->D < 1 || (a->rope && (a->head_dim < 2 || a->head_dim % 2 || a->D % a->head_dim)))
         return cudaErrorInvalidValue;
+    if (a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) || (a->rope && a->head_dim & 7) ||
+        swan_misaligned(a->x, a->y, a->weight, a->rope))
+        return cudaErrorNotSupported;
     if (a->D <= 256) return rms<1>(stream, a);
     if (a->D <= 1536) return rms<6>(stream, a);
     return rms<20>(stream, a);
@@ -172,7 +177,9 @@ extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_a
 
 extern "C" int swan_cuda_vsa_combine_vec(cudaStream_t stream, const swan_vsa_combine_args *a)
 {
-    if (a->tiles < 1 || a->D < 8 || ((a->D | a->ld_fine | a->ld_gate) & 7)) return cudaErrorInvalidValue;
+    if (a->tiles < 1 || a->D < 1) return cudaErrorInvalidValue;
+    if (((a->D | a->ld_fine | a->ld_gate) & 7) || swan_misaligned(a->fine, a->gate, a->coarse))
+        return cudaErrorNotSupported;
     vsa_combine_vec<<<(unsigned)a->tiles, 256, 0, stream>>>(*a);
     return cudaGetLastError();
 }

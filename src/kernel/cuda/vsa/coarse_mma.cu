@@ -16,6 +16,7 @@
  * memory [key][16 + 4]. A warp selects for one row at a time: its keys as ordered integers in registers, the k-th
  * largest by bisection over 32 bits; ballots compact the list. Then 64 threads times four row quads sum P V.
  * Nothing else tried. */
+#include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/launch.h"
@@ -181,9 +182,9 @@ template <int N> cudaError_t launch(cudaStream_t stream, const swan_vsa_coarse_a
 
 extern "C" int swan_cuda_vsa_coarse_mma(cudaStream_t stream, const swan_vsa_coarse_args *a)
 {
-    if (a->head_dim != D || a->tiles > 1216) return cudaErrorNotSupported;
     if (a->tiles < 1 || a->topk < 1 || a->topk > a->tiles || a->heads < 1 || a->heads > 65535)
         return cudaErrorInvalidValue;
+    if (a->head_dim != D || a->tiles > 1216 || swan_misaligned(a->q, a->k, a->v, a->out)) return cudaErrorNotSupported;
     if (a->tiles <= 12 * 32) return launch<12>(stream, a);
     if (a->tiles <= 20 * 32) return launch<20>(stream, a);
     return launch<38>(stream, a);

@@ -1,0 +1,21 @@
+/* Which row takes which shape, where more than one could. Pure functions of the shape. C11. */
+#ifndef SWAN_KERNEL_CUDA_POLICY_H
+#define SWAN_KERNEL_CUDA_POLICY_H
+
+#include "kernel/args.h"
+
+/* Can cuBLASLt do this product in one call, with one rounding? (cublaslt.c says what it does otherwise.) */
+static inline bool swan_linear_direct(const swan_linear_args *a)
+{
+    return !a->bias && (a->epilogue == SWAN_EPI_NONE || a->epilogue == SWAN_EPI_ADD);
+}
+
+/* On sm_90: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) equal, so ours, which
+ * needs no library; at N = K, wider and narrower cuBLASLt is 5 to 20 % faster in one call, and not when it needs a second
+ * kernel. Few rows were not measured: cuBLASLt splits K for them, ours does not. */
+static inline bool swan_linear_prefers_cublaslt(const swan_linear_args *a)
+{
+    return swan_linear_direct(a) && !(a->M >= 8192 && a->N == 3 * a->K);
+}
+
+#endif

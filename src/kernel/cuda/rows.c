@@ -1,0 +1,73 @@
+/* The rows of kernels.def that run on a GPU: each calls launchers of launch.h on the stream and makes a status of what they
+ * return. A fast launcher that declines a shape leaves it to the naive one, so that every row takes every shape. */
+#include <cuda_runtime_api.h>
+
+#include "kernel/cuda/cuda.h"
+#include "kernel/cuda/launch.h"
+#include "kernel/cuda/policy.h"
+
+#define ROW(family, slot, format, variant, run, picked, tested, cpu)                                                   \
+    swan_status run(swan_stream *, const swan_##family##_##slot##_args *);
+#define ROW_WS(family, slot, format, variant, run, workspace, picked, tested, cpu)                                     \
+    swan_status run(swan_stream *, const swan_##family##_##slot##_args *);                                             \
+    size_t workspace(const swan_##family##_##slot##_args *, const swan_stream *);
+#include "kernel/kernels.def"
+#undef ROW
+#undef ROW_WS
+
+/* The naive rows, in both formats of activations. */
+#define NAIVE(family, slot)                                                                                            \
+    swan_status swan_##family##_##slot##_cuda_f32(swan_stream *s, const swan_##family##_##slot##_args *a)              \
+    {                                                                                                                  \
+        int error = swan_cuda_##family##_##slot##_naive(s->cuda, a, SWAN_F32);                                         \
+        return error ? swan_cuda_status(error, #family "." #slot "=naive (F32)") : SWAN_OK;                            \
+    }                                                                                                                  \
+    swan_status swan_##family##_##slot##_cuda_bf16(swan_stream *s, const swan_##family##_##slot##_args *a)             \
+    {                                                                                                                  \
+        int error = swan_cuda_##family##_##slot##_naive(s->cuda, a, SWAN_BF16);                                        \
+        return error ? swan_cuda_status(error, #family "." #slot "=naive (BF16)") : SWAN_OK;                           \
+    }
+SWAN_SLOTS(NAIVE)
+#undef NAIVE
+
+#define FAST(family, slot, variant)                                                                                    \
+    swan_status swan_##family##_##slot##_##variant(swan_stream *s, const swan_##family##_##slot##_args *a)             \
+    {                                                                                                                  \
+        int error = swan_cuda_##family##_##slot##_##variant(s->cuda, a);                                               \
+        if (error == cudaErrorNotSupported) return swan_##family##_##slot##_cuda_bf16(s, a);                           \
+        return error ? swan_cuda_status(error, #family "." #slot "=" #variant) : SWAN_OK;                              \
+    }
+FAST(norm, layer, vec)
+FAST(norm, rms, vec)
+FAST(vsa, combine, vec)
+FAST(vsa, coarse, mma)
+FAST(attn, dense, sm90)
+FAST(attn, block_sparse, sm90)
+FAST(linear, bf16, sm90)
+#undef FAST
+
+swan_status swan_linear_bf16_cublaslt(swan_stream *s, const swan_linear_bf16_args *a)
+{
+    int error = swan_cublaslt_linear_bf16(s->cuda, a);
+    if (error == cudaErrorNotSupported) return swan_linear_bf16_cuda_bf16(s, a);
+    return error ? swan_cuda_status(error, "linear.bf16=cublaslt") : SWAN_OK;
+}
+
+size_t swan_linear_bf16_cublaslt_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
+{
+    (void)s;
+    return swan_cublaslt_linear_bf16_bytes(a);
+}
+
+/* sm90 and cublaslt, whichever the policy says. */
+swan_status swan_linear_bf16_sm90_lt(swan_stream *s, const swan_linear_bf16_args *a)
+{
+    int error = swan_linear_prefers_cublaslt(a) ? swan_cublaslt_linear_bf16(s->cuda, a) : cudaErrorNotSupported;
+    if (error == cudaErrorNotSupported) return swan_linear_bf16_sm90(s, a);
+    return error ? swan_cuda_status(error, "linear.bf16=sm90_lt") : SWAN_OK;
+}
+
+size_t swan_linear_bf16_sm90_lt_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
+{
+    return swan_linear_prefers_cublaslt(a) ? swan_linear_bf16_cublaslt_workspace(a, s) : 0;
+}

@@ -1,0 +1,160 @@
+/* encode_clip CLIP FILE.mp4 FILE.yuv [PRESET [QUALITY]]: makes a synthetic clip of 81 frames of 832x480, encodes it as
+ * `swan generate` does, and prints one line: how long that took and how large it is. FILE.yuv gets the frames as the
+ * encoder saw them (yuv420p), to compare with. run.sh --encode builds and runs it.
+ *
+ * CLIP: world (flat drawings), pan (a natural spectrum with moving parts), grain (pan with film grain, sigma 2). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "media/mp4.h"
+#include "media/yuv.h"
+#include "world/world.h"
+
+enum { WIDTH = 832, HEIGHT = 480, FRAMES = 81, FPS = 16, TEXTURE = 1024, OCTAVES = 8 };
+enum { FRAME_BYTES = WIDTH * HEIGHT * 3 };
+
+static uint32_t random_state = 1;
+
+static float uniform(void) /* [-1, 1) */
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (float)(random_state >> 8) / 8388608.0f - 1.0f;
+}
+
+/* texture f32 [TEXTURE, TEXTURE, 3], periodic: octaves of smooth noise, each with 0.55 of the amplitude of the one with
+ * half its frequency, around 128. */
+static void paint_texture(float *texture)
+{
+    static float lattice[TEXTURE * TEXTURE * 3];
+    for (int i = 0; i < TEXTURE * TEXTURE * 3; i++) texture[i] = 128;
+    float amplitude = 70;
+    for (int octave = 0; octave < OCTAVES; octave++, amplitude *= 0.55f) {
+        int n = 4 << octave;
+        for (int i = 0; i < n * n * 3; i++) lattice[i] = uniform();
+        for (int y = 0; y < TEXTURE; y++)
+            for (int x = 0; x < TEXTURE; x++) {
+                int scale = TEXTURE / n, x0 = x / scale, y0 = y / scale, x1 = (x0 + 1) % n, y1 = (y0 + 1) % n;
+                float u = (float)(x % scale) / (float)scale, v = (float)(y % scale) / (float)scale;
+                u = u * u * (3 - 2 * u);
+                v = v * v * (3 - 2 * v);
+                for (int c = 0; c < 3; c++) {
+                    const float *l = lattice + c;
+                    float upper = l[3 * (y0 * n + x0)] * (1 - u) + l[3 * (y0 * n + x1)] * u;
+                    float lower = l[3 * (y1 * n + x0)] * (1 - u) + l[3 * (y1 * n + x1)] * u;
+                    texture[3 * (y * TEXTURE + x) + c] += amplitude * (upper * (1 - v) + lower * v);
+                }
+            }
+    }
+}
+
+/* Between four texels. */
+static float sample(const float *texture, float x, float y, int c)
+{
+    float fx = floorf(x), fy = floorf(y), u = x - fx, v = y - fy;
+    int x0 = (int)fx & (TEXTURE - 1), y0 = (int)fy & (TEXTURE - 1), x1 = (x0 + 1) & (TEXTURE - 1);
+    int y1 = (y0 + 1) & (TEXTURE - 1);
+    return (texture[3 * (y0 * TEXTURE + x0) + c] * (1 - u) + texture[3 * (y0 * TEXTURE + x1) + c] * u) * (1 - v) +
+           (texture[3 * (y1 * TEXTURE + x0) + c] * (1 - u) + texture[3 * (y1 * TEXTURE + x1) + c] * u) * v;
+}
+
+/* A slow pan and zoom with three discs of other texture that move over it. */
+static void paint_pan(const float *texture, float grain, int t, uint8_t *rgb)
+{
+    float time = (float)t / FPS, zoom = 1 - 0.03f * time;
+    for (int y = 0; y < HEIGHT; y++)
+        for (int x = 0; x < WIDTH; x++) {
+            float tx = ((float)x - WIDTH / 2) * zoom + 40 * time, ty = ((float)y - HEIGHT / 2) * zoom + 9 * time;
+            for (int k = 0; k < 3; k++) {
+                float px = WIDTH * (0.5f + 0.35f * sinf(0.9f * time + 2.1f * (float)k));
+                float py = HEIGHT * (0.5f + 0.3f * cosf(1.3f * time + 1.7f * (float)k));
+                float dx = (float)x - px, dy = (float)y - py;
+                if (dx * dx + dy * dy < 3600) {
+                    tx = dx + 300 * (float)(k + 1);
+                    ty = dy - 200 * (float)(k + 1);
+                }
+            }
+            for (int c = 0; c < 3; c++) {
+                float value = sample(texture, tx, ty, c);
+                /* the sum of three uniforms has a variance of 1 */
+                if (grain > 0) value += grain * (uniform() + uniform() + uniform());
+                rgb[3 * (y * WIDTH + x) + c] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value + 0.5f);
+            }
+        }
+}
+
+static int paint(const char *clip, uint8_t *rgb)
+{
+    if (!strcmp(clip, "world")) {
+        swan_world_scene scene;
+        swan_world_scene_from_index(1, 5, SWAN_WORLD_TRAIN, &scene);
+        swan_world_render(&scene, WIDTH, HEIGHT, FRAMES, FPS, rgb);
+        return 0;
+    }
+    if (strcmp(clip, "pan") != 0 && strcmp(clip, "grain") != 0) return -1;
+    static float texture[TEXTURE * TEXTURE * 3];
+    paint_texture(texture);
+    float grain = strcmp(clip, "grain") == 0 ? 2 : 0;
+    for (int t = 0; t < FRAMES; t++) paint_pan(texture, grain, t, rgb + (size_t)t * FRAME_BYTES);
+    return 0;
+}
+
+/* What the encoder is given, to a file. */
+static int write_yuv(const char *path, const uint8_t *rgb)
+{
+    static uint8_t planes[WIDTH * HEIGHT * 3 / 2];
+    swan_yuv420 dst = {{planes, planes + WIDTH * HEIGHT, planes + WIDTH * HEIGHT * 5 / 4}, {WIDTH, WIDTH / 2, WIDTH / 2}};
+    FILE *file = fopen(path, "wb");
+    if (!file) return -1;
+    size_t written = 0;
+    for (int t = 0; t < FRAMES; t++) {
+        swan_yuv420_from_rgb(&dst, rgb + (size_t)t * FRAME_BYTES, WIDTH, HEIGHT);
+        written += fwrite(planes, sizeof planes, 1, file);
+    }
+    return fclose(file) == 0 && written == FRAMES ? 0 : -1;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static swan_status encode(const char *path, const swan_mp4_config *config, const uint8_t *rgb, uint64_t *bytes)
+{
+    swan_mp4 *m;
+    SWAN_TRY(swan_mp4_open(path, config, &m));
+    swan_status status = SWAN_OK;
+    for (int t = 0; t < FRAMES && status == SWAN_OK; t++) status = swan_mp4_write(m, rgb + (size_t)t * FRAME_BYTES);
+    swan_status closed = swan_mp4_close(m, bytes);
+    return status != SWAN_OK ? status : closed;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4 || argc > 6) {
+        fprintf(stderr, "usage: encode_clip world|pan|grain FILE.mp4 FILE.yuv [PRESET [QUALITY]]\n");
+        return 2;
+    }
+    uint8_t *rgb = malloc((size_t)FRAMES * FRAME_BYTES);
+    if (!rgb || paint(argv[1], rgb) != 0 || write_yuv(argv[3], rgb) != 0) {
+        fprintf(stderr, "encode_clip: the clip %s could not be made\n", argv[1]);
+        return 1;
+    }
+    swan_mp4_config config = {.width = WIDTH, .height = HEIGHT, .fps = FPS, .preset = argc > 4 ? argv[4] : NULL,
+                              .quality = argc > 5 ? atoi(argv[5]) : 0};
+    uint64_t bytes = 0;
+    double start = now();
+    if (encode(argv[2], &config, rgb, &bytes) != SWAN_OK) {
+        fprintf(stderr, "encode_clip: %s\n", swan_last_error());
+        return 1;
+    }
+    double seconds = now() - start;
+    printf("%s %s: %.3f s, %.2f ms a frame, %llu bytes, %.0f kbit/s\n", argv[1], argc > 4 ? argv[4] : "default", seconds,
+           1e3 * seconds / FRAMES, (unsigned long long)bytes, 8e-3 * (double)bytes * FPS / FRAMES);
+    free(rgb);
+    return 0;
+}

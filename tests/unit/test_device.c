@@ -1,0 +1,179 @@
+/* The host as a device, the list of devices, and the policies that are pure functions of a shape. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "kernel/cuda/policy.h"
+#include "kernel/device.h"
+
+static int open_host(void **state)
+{
+    static swan_device d;
+    *state = &d;
+    return swan_device_open(SWAN_DEVICE_HOST, &d) != SWAN_OK;
+}
+
+static int close_host(void **state)
+{
+    swan_device_close(*state);
+    return ((swan_device *)*state)->backend != NULL;
+}
+
+static void the_host_comes_first(void **state)
+{
+    (void)state;
+    swan_device_info list[SWAN_DEVICE_MAX];
+    int n = swan_device_list(list);
+    assert_in_range(n, 1, SWAN_DEVICE_MAX);
+    assert_int_equal(list[0].index, SWAN_DEVICE_HOST);
+    assert_int_equal(list[0].arch, SWAN_ARCH_CPU);
+    assert_true(list[0].memory_bytes > (uint64_t)1 << 20);
+    for (int i = 1; i < n; i++) {
+        assert_true(list[i].index >= 0);
+        assert_true(list[i].name[0]);
+        assert_true((list[i].arch & ~SWAN_ARCH_CUDA) == 0);
+    }
+}
+
+static void a_gpu_that_is_not_there(void **state)
+{
+    (void)state;
+    swan_device d;
+    assert_int_equal(swan_device_open(SWAN_DEVICE_MAX, &d), SWAN_E_UNSUPPORTED);
+    assert_non_null(strstr(swan_last_error(), "cuda:17"));
+    assert_null(d.backend);
+    assert_int_equal(swan_device_open(-2, &d), SWAN_E_UNSUPPORTED);
+    swan_device_close(&d);
+}
+
+static void memory(void **state)
+{
+    const swan_device *d = *state;
+    uint64_t left = 0, all = 0;
+    assert_int_equal(d->backend->use(d), SWAN_OK);
+    assert_int_equal(d->backend->fault(d), SWAN_OK);
+    assert_int_equal(d->backend->memory(d, &left, &all), SWAN_OK);
+    assert_true(left > 0 && left <= all);
+    void *p[3];
+    assert_int_equal(d->backend->alloc(d, 0, &p[0]), SWAN_OK);
+    assert_int_equal(d->backend->alloc(d, 1, &p[1]), SWAN_OK);
+    assert_int_equal(d->backend->alloc_staging(d, 1000, &p[2]), SWAN_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_non_null(p[i]);
+        assert_int_equal((uintptr_t)p[i] % 256, 0);
+    }
+    d->backend->free(d, p[0]);
+    d->backend->free(d, p[1]);
+    d->backend->free_staging(d, p[2]);
+    d->backend->free(d, NULL);
+}
+
+static void no_memory(void **state)
+{
+    const swan_device *d = *state;
+    const size_t too_much[] = {SIZE_MAX, SIZE_MAX - 255, SIZE_MAX / 2};
+    for (size_t i = 0; i < sizeof too_much / sizeof *too_much; i++) {
+        void *p = &p;
+        assert_int_equal(d->backend->alloc(d, too_much[i], &p), SWAN_E_NOMEM);
+        assert_null(p);
+    }
+    void *p;
+    assert_int_equal(d->backend->alloc(d, 64, &p), SWAN_OK);
+    d->backend->free(d, p);
+}
+
+static void copies_and_fills(void **state)
+{
+    const swan_device *d = *state;
+    swan_stream s = {0};
+    uint8_t from[100], back[100];
+    void *there;
+    for (int i = 0; i < 100; i++) from[i] = (uint8_t)(i + 1);
+    assert_int_equal(d->backend->stream_open(d, &s), SWAN_OK);
+    assert_int_equal(d->backend->alloc(d, 300, &there), SWAN_OK);
+    assert_int_equal(d->backend->fill(&s, there, 0xA5, 300), SWAN_OK);
+    assert_int_equal(d->backend->copy(&s, (uint8_t *)there + 100, from, 100), SWAN_OK);       /* up */
+    assert_int_equal(d->backend->copy(&s, there, (uint8_t *)there + 100, 50), SWAN_OK);       /* within */
+    assert_int_equal(swan_device_copy_now(d, &s, back, (uint8_t *)there + 50, 100), SWAN_OK); /* down */
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(back[i], 0xA5);
+        assert_int_equal(back[50 + i], i + 1);
+    }
+    assert_int_equal(swan_device_copy_now(d, &s, back, there, 50), SWAN_OK);
+    assert_memory_equal(back, from, 50);
+    assert_int_equal(d->backend->copy(&s, NULL, NULL, 0), SWAN_OK);
+    d->backend->free(d, there);
+    d->backend->stream_close(d, &s);
+    assert_null(s.cuda);
+}
+
+static void events_tell_time(void **state)
+{
+    const swan_device *d = *state;
+    swan_stream s = {0};
+    swan_event a, b;
+    double seconds = -1;
+    assert_int_equal(d->backend->stream_open(d, &s), SWAN_OK);
+    assert_int_equal(d->backend->event_open(d, &a), SWAN_OK);
+    assert_int_equal(d->backend->event_open(d, &b), SWAN_OK);
+    assert_int_equal(d->backend->event_record(&s, &a), SWAN_OK);
+    for (volatile int i = 0; i < 1000000; i++) continue;
+    assert_int_equal(d->backend->event_record(&s, &b), SWAN_OK);
+    assert_int_equal(d->backend->event_wait(&s, &b), SWAN_OK);
+    assert_int_equal(d->backend->event_finish(&b), SWAN_OK);
+    assert_int_equal(d->backend->event_elapsed(&a, &b, &seconds), SWAN_OK);
+    assert_true(seconds > 0 && seconds < 60);
+    assert_int_equal(d->backend->synchronise(&s), SWAN_OK);
+    d->backend->event_close(d, &a);
+    d->backend->event_close(d, &b);
+    d->backend->stream_close(d, &s);
+}
+
+static void the_host_has_no_graphs(void **state)
+{
+    const swan_device *d = *state;
+    swan_stream s = {0};
+    swan_graph g = {&g};
+    assert_int_equal(d->backend->capture_begin(&s), SWAN_E_UNSUPPORTED);
+    assert_int_equal(d->backend->capture_end(&s, &g), SWAN_E_UNSUPPORTED);
+    assert_null(g.cuda);
+    assert_int_equal(d->backend->graph_launch(&s, &g), SWAN_E_UNSUPPORTED);
+    d->backend->graph_close(d, &g);
+}
+
+/* Shapes of Wan 1.3B at 32,760 tokens. */
+static void linear_policy(void **state)
+{
+    (void)state;
+    const float bias[1] = {0};
+    swan_linear_args a = {.M = 32760, .N = 1536, .K = 1536};
+    assert_true(swan_linear_prefers_cublaslt(&a));
+    a.epilogue = SWAN_EPI_ADD;
+    assert_true(swan_linear_prefers_cublaslt(&a));
+    a.bias = bias; /* an f32 bias needs a second kernel */
+    assert_false(swan_linear_direct(&a));
+    assert_false(swan_linear_prefers_cublaslt(&a));
+    a.bias = NULL;
+    for (int e = 0; e < SWAN_EPI_COUNT; e++) {
+        a.epilogue = (swan_epilogue)e;
+        assert_int_equal(swan_linear_direct(&a), e == SWAN_EPI_NONE || e == SWAN_EPI_ADD);
+    }
+    a.epilogue = SWAN_EPI_NONE;
+    a.N = 4608; /* QKV: ours is as fast */
+    assert_false(swan_linear_prefers_cublaslt(&a));
+    a.M = 64; /* few rows */
+    assert_true(swan_linear_prefers_cublaslt(&a));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_host_comes_first), cmocka_unit_test(a_gpu_that_is_not_there), cmocka_unit_test(memory),
+        cmocka_unit_test(no_memory),            cmocka_unit_test(copies_and_fills),        cmocka_unit_test(events_tell_time),
+        cmocka_unit_test(the_host_has_no_graphs), cmocka_unit_test(linear_policy),
+    };
+    return cmocka_run_group_tests(tests, open_host, close_host);
+}
