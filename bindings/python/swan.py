@@ -109,7 +109,8 @@ class _PlanPhase(ctypes.Structure):
 class _Plan(ctypes.Structure):
     _fields_ = [("width", ctypes.c_int), ("height", ctypes.c_int), ("frames", ctypes.c_int), ("fps", ctypes.c_int),
                 ("steps", ctypes.c_int), ("tokens", ctypes.c_int), ("mapped_bytes", ctypes.c_uint64), ("arena_bytes", ctypes.c_uint64),
-                ("session_bytes", ctypes.c_uint64), ("state_bytes", ctypes.c_uint64), ("peak_bytes", ctypes.c_uint64),
+                ("session_bytes", ctypes.c_uint64), ("state_bytes", ctypes.c_uint64),
+                ("staging_bytes", ctypes.c_uint64), ("peak_bytes", ctypes.c_uint64),
                 ("phase_count", ctypes.c_int), ("phase", _PlanPhase * 4)]
 
 
@@ -251,6 +252,7 @@ class Plan:
     arena_bytes: int
     session_bytes: int
     state_bytes: int
+    staging_bytes: int
     peak_bytes: int
     phases: tuple
 

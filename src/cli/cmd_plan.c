@@ -22,9 +22,10 @@ static void print_text(const swan_plan *p)
 static void print_json(const swan_plan *p)
 {
     printf("{\"width\":%d,\"height\":%d,\"frames\":%d,\"fps\":%d,\"steps\":%d,\"tokens\":%d,\"mapped_bytes\":%llu,\"arena_bytes\":%llu,"
-           "\"session_bytes\":%llu,\"state_bytes\":%llu,\"peak_bytes\":%llu,\"phases\":[", p->width, p->height, p->frames, p->fps, p->steps,
+           "\"session_bytes\":%llu,\"state_bytes\":%llu,\"staging_bytes\":%llu,\"peak_bytes\":%llu,\"phases\":[", p->width, p->height, p->frames, p->fps, p->steps,
            p->tokens, (unsigned long long)p->mapped_bytes, (unsigned long long)p->arena_bytes, (unsigned long long)p->session_bytes,
-           (unsigned long long)p->state_bytes, (unsigned long long)p->peak_bytes);
+           (unsigned long long)p->state_bytes, (unsigned long long)p->staging_bytes,
+           (unsigned long long)p->peak_bytes);
     for (int i = 0; i < p->phase_count; i++) {
         const swan_plan_phase *f = &p->phase[i];
         printf("%s{\"name\":\"%s\",\"weight_bytes\":%llu,\"activation_bytes\":%llu,\"launches\":%llu,\"flops\":%.6g,\"bytes\":%.6g}", i ? "," : "",
