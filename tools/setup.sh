@@ -10,6 +10,7 @@ command pkg-config pkg-config
 module jansson libjansson-dev
 module sentencepiece libsentencepiece-dev
 module openblas libopenblas-dev
+module libcurl libcurl4-openssl-dev
 module libavformat libavformat-dev
 module libavcodec libavcodec-dev
 module libavutil libavutil-dev

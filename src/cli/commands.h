@@ -10,6 +10,11 @@ int cmd_info(const cli_command *command, int argc, char **argv);
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_kernels(const cli_command *command, int argc, char **argv);
 int cmd_bench(const cli_command *command, int argc, char **argv);
+#ifdef SWAN_WITH_HUB
+int cmd_pull(const cli_command *command, int argc, char **argv);
+int cmd_models(const cli_command *command, int argc, char **argv);
+int cmd_rm(const cli_command *command, int argc, char **argv);
+#endif
 int cmd_completion(const cli_command *command, int argc, char **argv);
 
 /* The table, ended by a name of NULL; for help and completion. */

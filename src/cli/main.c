@@ -19,6 +19,14 @@ const cli_command cli_commands[] = {
     {"kernels", "[options]", "Lists the kernels of every slot and which one is picked here.", NULL, SWAN_GROUP_MODEL, 0, cmd_kernels, ""},
     {"bench", "[options]", "Runs a model several times and shows the time of each phase.",
      "The first run is reported as cold, the others as warm: median, fastest and slowest.", ALL, 1, cmd_bench, "--runs --json"},
+#ifdef SWAN_WITH_HUB
+    {"pull", "NAME|OWNER/NAME [options]", "Downloads a published checkpoint into the cache, for -m NAME.",
+     "Only what Swan reads is fetched, at one commit, and verified. An interrupted pull goes on where it stopped. HF_TOKEN and\n"
+     "HF_ENDPOINT name a token and another hub, http_proxy and its kin a proxy, SWAN_CACHE where models go.", 0, 1, cmd_pull,
+     "--revision --update --taehv --jobs --retries --timeout --json --quiet"},
+    {"models", "[options]", "Lists the models that are here and those that can be pulled.", NULL, 0, 0, cmd_models, "--json"},
+    {"rm", "NAME [options]", "Removes a pulled model, and what an unfinished pull of it left.", NULL, 0, 1, cmd_rm, "--yes"},
+#endif
     {"completion", "bash", "Prints a completion script for the shell: eval \"$(swan completion bash)\"", NULL, 0, 1, cmd_completion, ""},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
