@@ -35,7 +35,7 @@ PATTERNS = [
     ("how the work was done", (r"\bas an A", r"I\b")),
     ("how the work was done", (r"\bissues ", r"(?:show|list|close) ?\d*\b")),
     ("how the work was done", ("co-authored", r"-by:")),
-    ("how the work was done", (r"\b(?:clau", r"de|anthro", r"pic|chat", r"gpt|open", r"ai|code", r"x)\b")),
+    ("how the work was done", (r"\b(?:clau", r"de|anthro", r"pic|chat", r"gpt|code", r"x)\b")),
     ("a secret", ("-----BEGIN [A-Z ]*PRIV", "ATE KEY-----")),
     ("a secret", (r"\b(?:hf", r"_[A-Za-z]{30,}|gh", r"[pousr]_[A-Za-z0-9]{30,}|AK", r"IA[0-9A-Z]{16})\b")),
 ]

@@ -151,6 +151,17 @@ SWAN_API swan_status swan_session_generate(swan_session *session, const char *pr
 /* Asks a running generate to stop; callable from any thread and from a signal handler. */
 SWAN_API void swan_session_cancel(swan_session *session);
 
+/* ---- devices -------------------------------------------------------------------------------------------------------- */
+
+typedef struct swan_device_summary {
+    char name[16];         /* what --device takes: "cpu", "cuda:0" */
+    char description[120];
+    uint64_t memory_bytes;
+    bool usable;           /* this build has kernels for it */
+} swan_device_summary;
+/* The i-th device of this machine, the CPU first; false past the end. Needs neither driver nor GPU. */
+SWAN_API bool swan_device_at(size_t i, swan_device_summary *out);
+
 /* ---- around it ------------------------------------------------------------------------------------------------------ */
 
 /* The recipe stored in a video made by Swan, as JSON. Freed by swan_string_free. */

@@ -31,11 +31,20 @@ const cli_command cli_commands[] = {
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 
+static void list_devices(void)
+{
+    swan_device_summary d;
+    for (size_t i = 0; swan_device_at(i, &d); i++)
+        printf("%-8s %-40s %6.1f GiB%s\n", d.name, d.description, (double)d.memory_bytes / 1073741824.0,
+               d.usable ? "" : "  (no kernels in this build)");
+}
+
 static void print_usage(FILE *to)
 {
     fprintf(to, "Swan %s: text to video on your own machine.\n\nusage: swan COMMAND [options]\n\n", swan_version());
     for (const cli_command *c = cli_commands; c->name; c++) fprintf(to, "  %-12s %s\n", c->name, c->summary);
-    fprintf(to, "\n  swan COMMAND --help   options of a command\n  swan --version        the version\n");
+    fprintf(to, "\n  swan COMMAND --help   options of a command\n  swan --version        the version\n"
+                "  swan --list-devices   what --device can name\n");
 }
 
 int main(int argc, char **argv)
@@ -47,6 +56,10 @@ int main(int argc, char **argv)
     }
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         print_usage(stdout);
+        return CLI_OK;
+    }
+    if (!strcmp(name, "--list-devices")) {
+        list_devices();
         return CLI_OK;
     }
     for (const cli_command *c = cli_commands; c->name; c++)
