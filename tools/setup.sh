@@ -11,6 +11,8 @@ module jansson libjansson-dev
 module sentencepiece libsentencepiece-dev
 module openblas libopenblas-dev
 module libcurl libcurl4-openssl-dev
+module libmicrohttpd libmicrohttpd-dev
+module sqlite3 libsqlite3-dev
 module libavformat libavformat-dev
 module libavcodec libavcodec-dev
 module libavutil libavutil-dev

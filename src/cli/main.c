@@ -27,6 +27,15 @@ const cli_command cli_commands[] = {
     {"models", "[options]", "Lists the models that are here and those that can be pulled.", NULL, 0, 0, cmd_models, "--json"},
     {"rm", "NAME [options]", "Removes a pulled model, and what an unfinished pull of it left.", NULL, 0, 1, cmd_rm, "--yes"},
 #endif
+#ifdef SWAN_WITH_SERVER
+    {"serve", "[options]", "Serves a model over HTTP: the OpenAI Videos API, and a page to use it from.",
+     "http://127.0.0.1:7926/ is the page. Jobs and videos are kept in --data and survive a crash. SIGTERM lets running videos end;\n"
+     "a second one does not. More than one name in --device, separated by commas, makes as many workers. See docs/serve.md.",
+     SWAN_GROUP_MODEL, 0, cmd_serve,
+     "--host --port --data --api-key --api-key-file --allow-no-key --allow-host --cors-origin --alias --tls-cert --tls-key --metrics --quiet "
+     "--queue --attempts --keep --max-stored --max-prompt --max-pixels --max-steps --max-body --connections --request-timeout "
+     "--stall-timeout --cancel-grace --drain"},
+#endif
     {"completion", "bash", "Prints a completion script for the shell: eval \"$(swan completion bash)\"", NULL, 0, 1, cmd_completion, ""},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
@@ -58,6 +67,9 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return CLI_OK;
     }
+#ifdef SWAN_WITH_SERVER
+    if (!strcmp(name, "worker")) return cmd_worker(argc - 2, argv + 2);
+#endif
     if (!strcmp(name, "--list-devices")) {
         list_devices();
         return CLI_OK;

@@ -373,8 +373,9 @@ swan_status swan_httpd_open(swan_httpd *h)
         return SWAN_FAIL(SWAN_E_INVALID, "--host %s: others can reach this address; wanted --api-key or --api-key-file (or --allow-no-key)", c->host);
     if (!c->tls_cert != !c->tls_key) return SWAN_FAIL(SWAN_E_INVALID, "--tls-cert and --tls-key: wanted both");
     if (c->tls_cert && MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) return SWAN_FAIL(SWAN_E_UNSUPPORTED, "--tls-cert: this libmicrohttpd has no TLS");
-    swan_status status = c->tls_cert ? swan_file_read(c->tls_cert, 1 << 20, &h->cert, NULL) : SWAN_OK;
-    if (!status && c->tls_key) status = swan_file_read(c->tls_key, 1 << 20, &h->key, NULL);
+    size_t bytes;
+    swan_status status = c->tls_cert ? swan_file_read(c->tls_cert, 1 << 20, &h->cert, &bytes) : SWAN_OK;
+    if (!status && c->tls_key) status = swan_file_read(c->tls_key, 1 << 20, &h->key, &bytes);
     pthread_mutex_init(&h->track_lock, NULL);
     h->started_at = (int64_t)time(NULL);
     return status ? status : start_daemon(h, &a);

@@ -1,0 +1,536 @@
+#!/usr/bin/env python3
+"""The server as its clients see it: a real `swan serve` on this machine with the small model of tests/parity/data.
+
+    python3 tests/server/run.py SWAN [--kills N] [NAME...]
+
+--kills: how often server and worker are killed in the middle of a batch (10; the full run: 100). NAME: only these cases.
+Standard library only.
+"""
+
+import argparse
+import base64
+import concurrent.futures
+import http.client
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from client import LONG, SMALL, Server, events, form, raw, until  # noqa: E402
+from schema import Document  # noqa: E402
+
+SWAN = None
+KILLS = 10
+CASES = []
+
+
+def case(function):
+    CASES.append(function)
+    return function
+
+
+def expect(reply, status, code=None, param=None):
+    assert reply.status == status, (status, reply.status, reply.body[:400])
+    if code:
+        assert reply.error["code"] == code, reply.error
+        assert reply.error["param"] == param, reply.error
+        assert reply.error["message"], reply.error
+    return reply
+
+
+def is_mp4(data):
+    """Boxes from the first byte to the last, so that a cut file is noticed."""
+    at, names = 0, []
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at:at + 4], "big")
+        names.append(data[at + 4:at + 8])
+        if size < 8:
+            return False
+        at += size
+    return at == len(data) and names[:1] == [b"ftyp"] and b"moov" in names and b"mdat" in names
+
+
+def is_jpeg(data):
+    return data[:2] == b"\xff\xd8" and data[-2:] == b"\xff\xd9"
+
+
+# ---- the API ----------------------------------------------------------------------------------------------------------
+
+
+@case
+def life_of_a_video():
+    with Server(SWAN, "--metrics", "--alias", "sora-2,other") as s:
+        document = Document(s.get("/openapi.json").json)
+
+        def ask(method, path, body=None, **headers):
+            reply = s.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+            document.check(method, path, reply)
+            return reply
+
+        model = ask("GET", "/v1/models").json["data"]
+        assert [m["id"] for m in model] == ["wan-tiny", "sora-2", "other"], model
+        assert model[0]["defaults"]["size"] == "832x480"
+        made = ask("POST", "/v1/videos", {**SMALL, "seed": 5, "model": "sora-2"})
+        assert made.headers["openai-poll-after-ms"]
+        v = made.json
+        assert (v["status"], v["seed"], v["size"], v["num_frames"], v["seconds"]) == ("queued", 5, "64x48", 9, "0.5"), v
+        assert v["num_inference_steps"] == 2 and v["guidance_scale"] == 5 and v["flow_shift"] == 3 and v["fps"] == 16, v
+        expect(ask("GET", f"/v1/videos/{v['id']}/content"), 409 if s.video(v["id"])["status"] != "completed" else 200)
+        done = s.finish(v["id"])
+        assert done["status"] == "completed" and done["progress"] == 100 and done["seed"] == 5 and done["sampler"] == "unipc", done
+        assert done["expires_at"] - done["completed_at"] == 86400
+        ask("GET", "/v1/videos/" + v["id"])
+
+        whole = expect(ask("GET", f"/v1/videos/{v['id']}/content"), 200)
+        assert whole.headers["content-type"] == "video/mp4" and is_mp4(whole.body)
+        part = expect(ask("GET", f"/v1/videos/{v['id']}/content?variant=video", Range="bytes=10-19"), 206)
+        assert part.body == whole.body[10:20] and part.headers["content-range"] == f"bytes 10-19/{len(whole.body)}"
+        assert expect(ask("GET", f"/v1/videos/{v['id']}/content", Range="bytes=-7"), 206).body == whole.body[-7:]
+        expect(ask("GET", f"/v1/videos/{v['id']}/content", Range=f"bytes={len(whole.body)}-"), 416, "invalid_range", "Range")
+        etag = whole.headers["etag"]
+        assert expect(ask("GET", f"/v1/videos/{v['id']}/content", If_None_Match=etag), 304).body == b""
+        expect(ask("GET", f"/v1/videos/{v['id']}/content", Range="bytes=0-1", If_Range=etag), 206)
+        expect(ask("GET", f"/v1/videos/{v['id']}/content", Range="bytes=0-1", If_Range='"other"'), 200)
+        head = s.request("HEAD", f"/v1/videos/{v['id']}/content")
+        assert head.status == 200 and head.body == b"" and int(head.headers["content-length"]) == len(whole.body)
+        for variant in ("thumbnail", "spritesheet"):
+            picture = expect(ask("GET", f"/v1/videos/{v['id']}/content?variant={variant}"), 200)
+            assert picture.headers["content-type"] == "image/jpeg" and is_jpeg(picture.body)
+        expect(ask("GET", f"/v1/videos/{v['id']}/content?variant=poster"), 400, "invalid_value", "variant")
+
+        remix = ask("POST", f"/v1/videos/{v['id']}/remix", {"prompt": "a blue ball"}).json
+        assert remix["remixed_from_video_id"] == v["id"] and remix["prompt"] == "a blue ball" and remix["seed"] == 5 and remix["size"] == "64x48"
+        assert s.finish(remix["id"])["status"] == "completed"
+        again = ask("POST", "/v1/videos", {**SMALL, "seed": 5}).json
+        s.finish(again["id"])
+        assert s.get(f"/v1/videos/{again['id']}/content").body == whole.body, "the same seed and settings give other bytes"
+        expect(ask("POST", f"/v1/videos/{v['id']}/remix", {"prompt": "x", "seed": 1}), 400, "unknown_parameter", "seed")
+
+        listed = ask("GET", "/v1/videos?limit=2").json
+        assert [x["id"] for x in listed["data"]] == [again["id"], remix["id"]] and listed["has_more"] and listed["last_id"] == remix["id"]
+        rest = ask("GET", f"/v1/videos?limit=2&after={listed['last_id']}").json
+        assert [x["id"] for x in rest["data"]] == [v["id"]] and not rest["has_more"]
+        assert [x["id"] for x in ask("GET", "/v1/videos?order=asc").json["data"]][0] == v["id"]
+        for query, param in (("limit=0", "limit"), ("limit=x", "limit"), ("order=up", "order"), ("after=x", "after"), ("after=video_" + "0" * 32, "after")):
+            expect(ask("GET", "/v1/videos?" + query), 400, "invalid_value", param)
+
+        assert expect(ask("DELETE", "/v1/videos/" + v["id"]), 200).json == {"id": v["id"], "object": "video.deleted", "deleted": True}
+        expect(ask("DELETE", "/v1/videos/" + v["id"]), 404, "not_found", "video_id")
+        for path in ("", "/content", "/events"):
+            expect(ask("GET", f"/v1/videos/{v['id']}{path}"), 404, "not_found", "video_id")
+        assert not (pathlib.Path(s.directory) / "videos" / v["id"]).exists()
+        expect(ask("POST", f"/v1/videos/{remix['id']}/cancel"), 409, "already_over", "video_id")
+        metrics = expect(ask("GET", "/metrics"), 200).body.decode()
+        assert 'swan_videos{status="completed"} 2' in metrics and 'swan_jobs_ended_total{outcome="completed"} 3' in metrics
+        expect(ask("GET", "/health"), 200)
+        expect(ask("GET", "/v1/health"), 200)
+        page = expect(ask("GET", "/"), 200)
+        policy = page.headers["content-security-policy"]
+        nonce = policy.split("'nonce-")[1].split("'")[0]
+        assert policy.startswith("default-src 'none'") and page.body.count(nonce.encode()) >= 2
+        assert nonce not in s.get("/").headers["content-security-policy"]
+        expect(s.request("PUT", "/v1/videos"), 405, "method_not_allowed")
+        expect(s.get("/v1/nothing"), 404, "not_found")
+        for path in ("/../../etc/passwd", "/v1/videos/../jobs.sqlite/content", "/v1/videos/%2e%2e/content"):
+            assert s.get(path).status == 404
+
+
+@case
+def bad_requests():
+    with Server(SWAN, "--max-prompt", "50", "--max-pixels", 64 * 48 * 81, "--max-steps", "20", "--max-body", "10000",
+                "--request-timeout", "3") as s:
+        document = Document(s.get("/openapi.json").json)
+        for fields, status, param in (
+                ({"prompt": ""}, 400, "prompt"), ({"prompt": "x" * 51}, 400, "prompt"), ({"model": "sora-2"}, 404, "model"),
+                ({"size": "64"}, 400, "size"), ({"size": "72x48"}, 400, "size"), ({"size": "832x480"}, 400, "size"),
+                ({"num_inference_steps": 21}, 400, "num_inference_steps"), ({"input_reference": "data:image/png;base64,"}, 400, "input_reference"),
+                ({"output": "/tmp/x.mp4"}, 400, "output"), ({"seed": "x"}, 400, "seed"), ({"seconds": "0"}, 400, "seconds"),
+                ({"lora": []}, 400, "lora"), ({"prompt": {"a": 1}}, 400, "prompt")):
+            reply = s.post("/v1/videos", {**SMALL, **fields})
+            document.check("POST", "/v1/videos", reply)
+            assert reply.status == status and reply.error["param"] == param, (fields, reply.body)
+        for body in (b"", b"{", b"[]", b"null", b'{"prompt":"a","prompt":"b"}', b"\xff\xfe", b'{"prompt":"\xff"}', b'{"prompt":"a\\u0000b"}', b"[" * 5000):
+            reply = s.post("/v1/videos", body, Content_Type="application/json")
+            document.check("POST", "/v1/videos", reply)
+            assert reply.status == 400, (body, reply.body)
+        expect(s.post("/v1/videos", b'{"prompt":"x"}', Content_Type="text/plain"), 415, "unsupported_media_type")
+        expect(s.post("/v1/videos", b"{}"), 415, "unsupported_media_type")
+        expect(s.post("/v1/videos", {**SMALL, "negative_prompt": "x" * 12000}), 413, "body_too_large")
+        # far too large: answered before it is read, or the connection ends
+        connection = http.client.HTTPConnection("127.0.0.1", s.port, timeout=20)
+        try:
+            connection.request("POST", "/v1/videos", b"x" * 3000000, {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 413
+        except (ConnectionError, http.client.HTTPException):
+            pass
+        got = raw(s.port, b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")
+        assert b" 413 " in got.split(b"\r\n")[0], got[:200]
+        chunks = b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n"
+        got = raw(s.port, chunks + b"1000\r\n" + b"x" * 4096 + b"\r\n" + b"1000\r\n" + b"x" * 4096 + b"\r\n0\r\n\r\n" + b"GET / HTTP/1.0\r\n\r\n")
+        assert b" 413 " in got.split(b"\r\n")[0], got[:200]
+        body, kind = form({**SMALL, "seed": "7"})
+        assert expect(s.post("/v1/videos", body, Content_Type=kind), 200).json["seed"] == 7
+        body, kind = form({**SMALL, "input_reference": ("a.png", b"\x89PNG\0\r\n")})
+        expect(s.post("/v1/videos", body, Content_Type=kind), 400, "unsupported_parameter", "input_reference")
+        expect(s.post("/v1/videos", body[:-20], Content_Type=kind), 400, "invalid_form")
+        expect(s.post("/v1/videos", body, Content_Type="multipart/form-data"), 400, "invalid_form")
+        for line in (b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"A: " + b"x" * 100000 + b"\r\n\r\n",
+                     b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            raw(s.port, line)  # whatever the answer: the server goes on
+        assert s.get("/health").status == 200 and s.process.poll() is None
+
+
+@case
+def sync_and_events():
+    with Server(SWAN) as s:
+        body, kind = form({**{k: v for k, v in SMALL.items() if k != "num_frames"}, "seconds": "0.5"})
+        reply = expect(s.post("/v1/videos/sync", body, Content_Type=kind), 200)
+        assert is_mp4(reply.body) and s.video(reply.headers["x-video-id"])["num_frames"] == 9
+        expect(s.post("/v1/videos/sync", {"prompt": ""}), 400, "missing_parameter", "prompt")
+        v = s.create(size="128x128", num_inference_steps=12, num_frames=17)
+        got = events(s, v["id"])
+        names = [n for n, _ in got]
+        assert names[-1] == "completed" and got[-1][1]["progress"] == 100, names
+        assert "preview" in names and "progress" in names, names
+        shown = [d["progress"] for n, d in got if n in ("status", "progress", "completed")]
+        assert shown == sorted(shown) and all(p < 100 for p in shown[:-1]), shown
+        steps = [d["step"] for n, d in got if n == "preview"]
+        assert steps == sorted(set(steps)) and steps[-1] <= 12, steps
+        assert is_jpeg(base64.b64decode([d["jpeg"] for n, d in got if n == "preview"][0]))
+        assert events(s, v["id"])[0][0] == "completed"  # of one that is over: its end
+        long = s.create(**LONG)
+        watcher = concurrent.futures.ThreadPoolExecutor(1).submit(events, s, long["id"])
+        s.started(long["id"])
+        waiting = s.create()
+        assert events(s, waiting["id"], limit=1)[0][0] == "status"
+        assert s.video(waiting["id"])["queue_position"] == 1
+        s.request("DELETE", "/v1/videos/" + long["id"])
+        assert watcher.result(20)[-1] == ("deleted", {"id": long["id"], "object": "video.deleted", "deleted": True})
+        assert s.finish(waiting["id"])["status"] == "completed"
+
+
+@case
+def cancelling():
+    with Server(SWAN, "--queue", "1") as s:
+        for how in ("cancel", "delete"):
+            first = s.create(**LONG)
+            s.started(first["id"])
+            second = s.create()
+            pid = s.workers()
+            at = time.monotonic()
+            if how == "cancel":
+                assert expect(s.post(f"/v1/videos/{first['id']}/cancel", None), 200).json["status"] == "cancelled"
+            else:
+                expect(s.request("DELETE", "/v1/videos/" + first["id"]), 200)
+            done = s.finish(second["id"], 20)
+            took = time.monotonic() - at
+            assert done["status"] == "completed" and done["started_at"] - int(time.time() - took) <= 2
+            assert took < 2, f"the place was free only after {took:.2f} s"
+            assert s.workers() == pid, "the worker was replaced instead of asked"
+            if how == "cancel":
+                v = s.video(first["id"])
+                assert v["status"] == "cancelled" and v["error"]["code"] == "cancelled" and v["progress"] < 100
+                expect(s.get(f"/v1/videos/{first['id']}/content"), 404, "no_content", "video_id")
+        first = s.create(**LONG)
+        s.started(first["id"])
+        waiting = s.create()
+        refused = s.post("/v1/videos", SMALL)
+        expect(refused, 429, "queue_full")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60 and refused.error["type"] == "rate_limit_error"
+        expect(s.post(f"/v1/videos/{first['id']}/remix", {"prompt": "x"}), 429, "queue_full")
+        expect(s.post("/v1/videos/sync", SMALL), 429, "queue_full")
+        expect(s.request("DELETE", "/v1/videos/" + waiting["id"]), 200)
+        third = s.create()
+        expect(s.post(f"/v1/videos/{first['id']}/cancel", None), 200)
+        assert s.finish(third["id"])["status"] == "completed"
+        until(lambda: not os.listdir(pathlib.Path(s.directory) / "work"), 5, "files of cancelled videos are left")
+
+
+# ---- safety -----------------------------------------------------------------------------------------------------------
+
+
+@case
+def keys_hosts_origins():
+    keys = tempfile.NamedTemporaryFile("w", suffix=".keys")
+    keys.write("# comment\nsecret-1\nsecret-2\n")
+    keys.flush()
+    with Server(SWAN, "--api-key-file", keys.name, "--cors-origin", "https://app.example", "--allow-host", "swan.example") as s:
+        good = {"Authorization": "Bearer secret-2"}
+        expect(s.get("/v1/videos"), 401, "invalid_api_key")
+        assert s.get("/v1/videos").headers["www-authenticate"] == "Bearer"
+        for value in ("Bearer secret", "Bearer secret-22", "secret-2", "Basic secret-2", "Bearer secret-1,secret-2"):
+            expect(s.get("/v1/models", Authorization=value), 401, "invalid_api_key")
+        expect(s.post("/v1/videos", SMALL), 401, "invalid_api_key")
+        expect(s.get("/v1/videos", **good), 200)
+        for path in ("/", "/health", "/v1/health", "/openapi.json"):
+            expect(s.get(path), 200)
+        expect(s.get("/metrics", **good), 404, "not_found")  # off
+        expect(s.get("/v1/videos", Host="swan.example", **good), 200)
+        expect(s.get("/v1/videos", Host="evil.example", **good), 403, "host_not_allowed")
+        expect(s.post("/v1/videos", SMALL, Host="evil.example", **good), 403, "host_not_allowed")
+        expect(s.post("/v1/videos", SMALL, Origin="https://evil.example", **good), 403, "origin_not_allowed")
+        expect(s.post("/v1/videos", SMALL, Origin="null", **good), 403, "origin_not_allowed")
+        expect(s.post("/v1/videos", SMALL, Sec_Fetch_Site="cross-site", **good), 403, "origin_not_allowed")
+        expect(s.request("DELETE", "/v1/videos/video_" + "0" * 32, headers={"Origin": "https://evil.example", **good}), 403, "origin_not_allowed")
+        own = expect(s.post("/v1/videos", SMALL, Origin=f"http://127.0.0.1:{s.port}", **good), 200)
+        assert "access-control-allow-origin" not in own.headers
+        other = expect(s.post("/v1/videos", SMALL, Origin="https://app.example", **good), 200)
+        assert other.headers["access-control-allow-origin"] == "https://app.example" and "Origin" in other.headers["vary"]
+        assert "access-control-allow-credentials" not in other.headers
+        asked = expect(s.request("OPTIONS", "/v1/videos", headers={"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}), 204)
+        assert "POST" in asked.headers["access-control-allow-methods"]
+        expect(s.request("OPTIONS", "/v1/videos", headers={"Origin": "https://evil.example"}), 403, "origin_not_allowed")
+        assert b"403" in raw(s.port, b"GET /v1/videos HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\nConnection: close\r\n\r\n")
+    for flags, message in ((["--host", "0.0.0.0"], "--api-key"), (["--host", "localhost.example"], "--host"), (["--tls-cert", "x"], "--tls-key"),
+                           (["--port", "70000"], "--port"), (["--queue", "0"], "--queue"), (["--max-body", "1X"], "--max-body")):
+        done = subprocess.run([SWAN, "serve", "--data", tempfile.gettempdir() + "/swan-none", *flags], capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and message in done.stderr, (flags, done.stderr)
+    with Server(SWAN, "--host", "0.0.0.0", "--allow-no-key") as s:
+        expect(s.get("/v1/videos", Host="10.1.2.3:80"), 200)
+
+
+@case
+def slow_clients():
+    with Server(SWAN, "--request-timeout", "2", "--connections", "40") as s:
+        def drip(first, every, piece):
+            """Sends a little again and again; how long until the server ends it."""
+            at = time.monotonic()
+            with socket.create_connection(("127.0.0.1", s.port), timeout=20) as c:
+                c.sendall(first)
+                while time.monotonic() - at < 15:
+                    time.sleep(every)
+                    try:
+                        c.sendall(piece)
+                        c.setblocking(False)
+                        try:
+                            if c.recv(100) == b"":
+                                break
+                        except BlockingIOError:
+                            pass
+                        c.setblocking(True)
+                    except OSError:
+                        break
+            return time.monotonic() - at
+
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            headers = [pool.submit(drip, b"GET / HTTP/1.1\r\nHost: localhost\r\n", 0.3, b"A: b\r\n") for _ in range(12)]
+            bodies = [pool.submit(drip, b"POST /v1/videos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n", 0.3, b" ") for _ in range(12)]
+            idle = [pool.submit(drip, b"", 0.3, b"") for _ in range(2)]
+            time.sleep(0.5)
+            at = time.monotonic()
+            assert s.get("/health").status == 200 and time.monotonic() - at < 1, "slow clients hold up the others"
+            times = [f.result() for f in headers + bodies + idle]
+        assert all(1 < t < 6 for t in times), sorted(times)
+        # more connections than there may be: those that fit are served
+        open_ = []
+        for _ in range(60):
+            open_.append(socket.create_connection(("127.0.0.1", s.port), timeout=10))
+        time.sleep(3.5)
+        for c in open_:
+            c.close()
+        assert until(lambda: s.get("/health").status == 200, 10, "the server does not recover from many connections")
+
+
+@case
+def tls():
+    if not shutil.which("openssl"):
+        return print("      tls: skipped, no openssl")
+    import ssl
+    with tempfile.TemporaryDirectory() as d:
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", d + "/key.pem", "-out", d + "/cert.pem", "-days", "2",
+                        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
+        with Server(SWAN, "--tls-cert", d + "/cert.pem", "--tls-key", d + "/key.pem", wait=False) as s:
+            assert s.scheme == "https"
+            context = ssl.create_default_context(cafile=d + "/cert.pem")
+
+            def health():
+                c = http.client.HTTPSConnection("127.0.0.1", s.port, timeout=20, context=context)
+                c.request("GET", "/health")
+                return c.getresponse().status
+            until(lambda: health() == 200, 30, "no health over TLS")
+            assert b"200" not in raw(s.port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")[:20]
+
+
+# ---- faults -----------------------------------------------------------------------------------------------------------
+
+
+@case
+def worker_dies():
+    with Server(SWAN, "--metrics", "--stall-timeout", "2") as s:
+        first = s.create(**LONG)
+        second = s.create()
+        s.started(first["id"])
+        [pid] = s.workers()
+        os.kill(pid, signal.SIGKILL)
+        v = s.finish(first["id"])
+        assert v["status"] == "failed" and v["error"]["code"] == "worker_crashed" and "signal 9" in v["error"]["message"], v
+        assert s.finish(second["id"])["status"] == "completed", "the queue stands still"
+        assert s.workers() != [pid]
+        first = s.create(**LONG)
+        s.started(first["id"])
+        [pid] = s.workers()
+        os.kill(pid, signal.SIGSTOP)  # hangs
+        at = time.monotonic()
+        v = s.finish(first["id"], 20)
+        assert v["status"] == "failed" and v["error"]["code"] == "worker_hung" and time.monotonic() - at < 6, v
+        until(lambda: s.get("/health").status == 200, 20, "no new worker")
+        assert s.finish(s.create()["id"])["status"] == "completed"
+        metrics = s.get("/metrics").body.decode()
+        assert "swan_worker_restarts_total 2" in metrics and 'outcome="failed"} 2' in metrics, metrics
+
+
+@case
+def a_model_that_cannot_be_opened():
+    done = subprocess.run([SWAN, "serve", "--port", "0", "--data", tempfile.mkdtemp(), "-m", "/nonexistent"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "nonexistent" in done.stderr, done.stderr
+    done = subprocess.run([SWAN, "worker"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and "swan serve" in done.stderr, done.stderr
+
+
+@case
+def loading_and_draining():
+    with Server(SWAN, wait=False) as s:
+        [pid] = until(s.workers, 5, "no worker")
+        # as long as nothing is loaded: 503, in llama.cpp's words; videos that are there can be had
+        first = s.get("/health")
+        if first.status == 503:
+            assert first.json == {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
+        until(lambda: s.get("/health").status == 200, 30, "not ready")
+        v = s.create(**{**LONG, "num_inference_steps": 20})
+        s.started(v["id"])
+        waiting = s.create()
+        s.process.send_signal(signal.SIGTERM)
+        until(lambda: s.post("/v1/videos", SMALL).status == 503, 5, "takes jobs while it drains")
+        assert s.get("/health").status == 503
+        assert s.process.wait(60) == 0
+        until(lambda: not os.path.exists(f"/proc/{pid}"), 5, "the worker is left behind")
+        s.start()
+        assert s.video(v["id"])["status"] == "completed", "what ran was not finished"
+        assert s.finish(waiting["id"])["status"] == "completed", "what waited is lost"
+        # a second signal does not wait: the job goes back into the queue, as if it had not begun
+        v = s.create(**LONG)
+        s.started(v["id"])
+        at = time.monotonic()
+        s.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        s.process.send_signal(signal.SIGTERM)
+        assert s.process.wait(20) == 0 and time.monotonic() - at < 8
+        s.start()
+        s.started(v["id"])
+        assert s.video(v["id"])["attempt"] == 1
+        other = subprocess.run([SWAN, "serve", "--port", "0", "--data", s.directory], capture_output=True, text=True, timeout=60)
+        assert other.returncode == 1 and "another swan serve" in other.stderr, other.stderr
+
+
+@case
+def results_expire():
+    with Server(SWAN, "--keep", "1", "--max-stored", "1K") as s:
+        v = s.create()
+        # completed, or gone already
+        until(lambda: (r := s.get("/v1/videos/" + v["id"])).status == 404 or r.json["status"] == "completed", 30, "not completed")
+        if s.get("/v1/videos/" + v["id"]).status == 200:
+            reply = s.post("/v1/videos", SMALL)
+            assert reply.status == 200 or expect(reply, 507, "storage_full")
+        until(lambda: s.get("/v1/videos/" + v["id"]).status == 404, 30, "does not expire")
+        assert not (pathlib.Path(s.directory) / "videos" / v["id"]).exists()
+        assert s.post("/v1/videos", SMALL).status in (200, 507)
+
+
+def check_batch(s, accepted, restarts):
+    """Everything that was accepted ended once, whole or with a reason; nothing else is there."""
+    listed, after = {}, ""
+    while True:
+        page = s.get(f"/v1/videos?limit=100&order=asc{after}").json
+        for v in page["data"]:
+            assert v["id"] not in listed, "listed twice"
+            listed[v["id"]] = v
+        if not page["has_more"]:
+            break
+        after = "&after=" + page["last_id"]
+    assert set(accepted) <= set(listed), f"lost: {set(accepted) - set(listed)}"
+    done = failed = 0
+    for id, v in listed.items():
+        assert v["status"] in ("completed", "failed"), v
+        if v["status"] == "failed":
+            failed += 1
+            assert v["error"]["code"] in ("server_restarted", "worker_crashed") and v["error"]["message"], v
+            assert s.get(f"/v1/videos/{id}/content").status == 404
+            continue
+        done += 1
+        assert v["progress"] == 100 and v["attempt"] <= restarts + 1
+        assert is_mp4(s.get(f"/v1/videos/{id}/content").body), f"{id} is not whole"
+        assert is_jpeg(s.get(f"/v1/videos/{id}/content?variant=spritesheet").body)
+    files = set(os.listdir(pathlib.Path(s.directory) / "videos"))
+    assert files == {id for id, v in listed.items() if v["status"] == "completed"}, "files and rows differ"
+    return done, failed
+
+
+@case
+def killed_at_any_moment():
+    """kill -9 of the server or its worker at random moments during a batch."""
+    rng = random.Random(11)
+    accepted, servers, workers = [], 0, 0
+    with Server(SWAN, "--queue", "200", "--attempts", "3") as s:
+        for round_ in range(KILLS):
+            for i in range(3):
+                fields = {"seed": 100 * round_ + i, "num_inference_steps": rng.choice([2, 8, 30]), "size": rng.choice(["64x48", "128x128"])}
+                try:
+                    reply = s.post("/v1/videos", {**SMALL, **fields})
+                    if reply.status == 200:
+                        accepted.append(reply.json["id"])
+                    else:
+                        assert reply.status == 503, reply.body  # no model is known yet
+                except OSError:
+                    raise AssertionError("the server is gone unasked")
+            time.sleep(rng.random() * 0.25)
+            if rng.random() < 0.6:
+                s.kill()
+                servers += 1
+                s.start(wait=rng.random() < 0.7)
+            else:
+                for pid in s.workers():
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                        workers += 1
+                    except ProcessLookupError:
+                        pass
+        until(lambda: all(v["status"] in ("completed", "failed") for v in s.get("/v1/videos?limit=100").json["data"]), 240, "the batch does not end")
+        totals = check_batch(s, accepted, servers)
+        s.kill()
+        s.start()
+        assert check_batch(s, accepted, servers + 1) == totals, "a restart changes what is over"
+        print(f"      kills: {servers} of the server, {workers} of workers; {len(accepted)} accepted, {totals[0]} completed, {totals[1]} failed with a reason")
+
+
+def main():
+    global SWAN, KILLS
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("swan")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    SWAN, KILLS = str(pathlib.Path(args.swan).resolve()), args.kills
+    failed = 0
+    for function in CASES:
+        if args.names and function.__name__ not in args.names:
+            continue
+        at = time.monotonic()
+        try:
+            function()
+            print(f"ok    {function.__name__} ({time.monotonic() - at:.1f} s)", flush=True)
+        except Exception:
+            failed += 1
+            print(f"FAIL  {function.__name__} ({time.monotonic() - at:.1f} s)\n" + "".join("      " + line for line in traceback.format_exc().splitlines(True)), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
