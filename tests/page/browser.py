@@ -111,7 +111,7 @@ class Page:
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(params["exceptionDetails"].get("exception", {}).get("description") or params["exceptionDetails"]["text"])
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.complaints.append(params["entry"]["text"])
+            self.complaints.append(params["entry"]["text"] + " " + params["entry"].get("url", ""))
 
     def look(self, width=1280, height=900, dark=False, calm=False):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
@@ -140,8 +140,12 @@ class Page:
         return self.js(f"(document.querySelector({json.dumps(selector)}) || {{}}).innerText || ''")
 
     def click(self, selector):
-        at = self.js(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-                     " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()")
+        """In the middle of the element, once it rests there and nothing covers it."""
+        where = (f"new Promise(done => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+                 " let before = ''; const look = () => { const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2, now = `${x} ${y}`;"
+                 " const hit = document.elementFromPoint(x, y); if (now === before && hit && (e.contains(hit) || hit.contains(e))) done([x, y]);"
+                 " else { before = now; setTimeout(look, 40); } }; look(); })")
+        at = self.js(where)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="none" if kind == "mouseMoved" else "left",
                       clickCount=0 if kind == "mouseMoved" else 1)

@@ -13,6 +13,7 @@ import http.server
 import json
 import pathlib
 import re
+import secrets
 import socket
 import struct
 import threading
@@ -21,7 +22,8 @@ import urllib.parse
 
 PAGE = pathlib.Path(__file__).parents[2] / "src/server/page/index.html"
 DEFAULTS = {"size": "224x160", "num_frames": 33, "fps": 16, "num_inference_steps": 20, "guidance_scale": 4.0, "flow_shift": 5.0}
-LIMITS = {"prompt": 2000, "pixels": 224 * 160 * 33 * 8, "num_inference_steps": 100}
+LIMITS = {"num_inference_steps": [1, 100], "guidance_scale": [0.0, 100.0], "flow_shift": [0.01, 100.0], "fps": [1, 240],
+          "num_frames": [1, 264], "prompt_chars": 2000, "pixels": 224 * 160 * 33 * 8}
 KNOWN = {"model", "prompt", "size", "num_frames", "fps", "num_inference_steps", "guidance_scale", "flow_shift", "seed",
          "negative_prompt", "seconds"}
 
@@ -197,9 +199,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self.allowed(path):
             return
         if path == "/":
-            policy = ("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src 'self' data: blob:; "
+            nonce = secrets.token_hex(16)
+            policy = (f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data: blob:; "
                       "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-            self.send(200, PAGE.read_bytes(), "text/html; charset=utf-8", Content_Security_Policy=policy)
+            page = re.sub(rb"<(style|script)>", lambda tag: b'<%s nonce="%s">' % (tag[1], nonce.encode()), PAGE.read_bytes())
+            self.send(200, page, "text/html; charset=utf-8", Content_Security_Policy=policy)
         elif path == "/v1/models":
             self.send(200, {"object": "list", "data": [{"id": "tinyworld", "object": "model", "created": 0, "owned_by": "swan",
                                                         "defaults": DEFAULTS, "limits": LIMITS}]})
@@ -259,7 +263,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     new = jobs.pictures.get(name)
                 self.say("progress" if job["status"] in ("queued", "in_progress") else job["status"], job)
                 if new and new is not picture:
-                    self.say("preview", {"id": name, "step": job.get("step"), "preview": base64.b64encode(new).decode()})
+                    self.say("preview", {"step": job.get("step", 0), "steps": job.get("steps", 0), "status": "in_progress",
+                                         "jpeg": base64.b64encode(new).decode()})
                 before, picture = job, new
                 if job["status"] not in ("queued", "in_progress"):
                     break
@@ -283,7 +288,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.error(400, f"{min(unknown)}: this server has no such parameter", min(unknown), "unknown_parameter")
         elif not fields.get("prompt", "").strip():
             self.error(400, "prompt: wanted, and not empty", "prompt", "missing_parameter")
-        elif fields.get("num_inference_steps", 1) > LIMITS["num_inference_steps"]:
+        elif fields.get("num_inference_steps", 1) > LIMITS["num_inference_steps"][1]:
             self.error(400, "num_inference_steps: this server makes at most 100", "num_inference_steps", "too_large")
         elif self.pixels(fields) > LIMITS["pixels"]:
             self.error(400, f"size x num_frames: this server makes at most {LIMITS['pixels']} pixels", "size", "too_large")

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import traceback
+import types
 
 import browser
 import mock
@@ -30,7 +31,7 @@ class Case:
     """What a test gets: a fresh server, and pages of one browser."""
 
     def __init__(self, args, chromium, clips, out):
-        self.args, self.chromium, self.clips, self.out, self.pages, self.servers = args, chromium, clips, out, [], []
+        self.args, self.chromium, self.clips, self.out, self.pages, self.servers, self.processes, self.said = args, chromium, clips, out, [], [], [], []
 
     def server(self, **settings):
         settings.setdefault("pace", 0.03)
@@ -47,9 +48,30 @@ class Case:
             page.until("document.getElementById('status').textContent.includes('tinyworld')")
         return page
 
+    def real(self, folder, *options):
+        """`swan serve` itself, with the built-in model; None when this build has no server."""
+        process = subprocess.Popen([self.args.swan, "serve", "--port", "0", "--threads", "2", "--data", folder, *options],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+                break
+        else:
+            process.wait()
+            if "no command" in said:
+                return None
+            raise AssertionError("swan serve: " + said)
+        threading.Thread(target=lambda: self.said.extend(process.stdout), daemon=True).start()
+        self.processes.append(process)
+        return types.SimpleNamespace(url=found[0], key="")
+
     def end(self):
         for page in self.pages:
             page.close()
+        for process in self.processes:
+            process.terminate()
+            process.wait(20)
         for server in self.servers:
             server.close()
 
@@ -422,7 +444,77 @@ def looks(c):
             c.pages.remove(page)
 
 
-TESTS = [generate, settings, cancel, reload, drop, keyboard, gallery, errors, key, polling, hostile, looks]
+def served(c):
+    """The same page from `swan serve`, with the built-in model: a video, a reload, a stop, an error, a copy, a delete."""
+    with tempfile.TemporaryDirectory(prefix="swan-page-") as folder:
+        server = c.real(folder)
+        if not server:
+            print("skip  served: this program was built without its server")
+            return
+        page = c.page(server)
+        page.js("document.getElementById('finer').open = true")
+        page.drop(c.recipe)
+        page.until("document.getElementById('note').textContent.includes('recipe.mp4')")
+        page.js("for (const [id, value] of [['steps', 40], ['frames', 33]]) { document.getElementById(id).value = value;"
+                " document.getElementById(id).dispatchEvent(new Event('input', {bubbles: true})); }")
+        fill(page, "a red ball rolling to the right over green hills")
+        page.click("#go")
+        page.until(PREVIEW, 30)
+        page.shoot(c.out / "served-running.png")
+        page.go()
+        page.until(RUNS)
+        page.until(PREVIEW)
+        seen = set()
+        while page.js(RUNS):
+            seen.add(page.js("document.getElementById('front').src"))
+        expect(len(seen) > 2, f"{len(seen)} previews seen")
+        page.until(FILM)
+        page.until("document.querySelector('.card img')?.naturalWidth > 0")
+        page.shoot(c.out / "served-done.png")
+        wanted = {"size": "96x80", "num_frames": 33, "num_inference_steps": 40, "guidance_scale": 2.5, "flow_shift": 4, "seed": RECIPE["seed"], "fps": 8}
+        job = page.js("fetch('/v1/videos').then(r => r.json()).then(l => l.data[0])")
+        expect({k: job[k] for k in wanted} == wanted, f"made {job}")
+        page.js("document.getElementById('prompt').value = ''")
+        page.click(".card .icon")
+        expect(page.js("document.getElementById('prompt').value") == job["prompt"], "settings are copied")
+        page.js("document.getElementById('steps').value = 50")
+        page.click("#go")
+        page.until(PREVIEW, 30)
+        page.click("#now-acts button")
+        page.until("document.getElementById('now').hidden")
+        page.until("fetch('/v1/videos').then(r => r.json()).then(l => l.data.length === 1)")
+        page.js("document.querySelector('input[value=own]').click(); document.getElementById('width').value = document.getElementById('height').value = 8192")
+        page.click("#go")
+        page.until("document.getElementById('say-size').textContent.includes('this server makes at most')")
+        page.click(".card .icon:last-child")
+        page.click(".card .icon:last-child")
+        page.until(f"{CARDS} === 0")
+        complaints = [text for text in page.complaints if " 400 " not in text and " 404 " not in text]  # refused, and gone when stopped
+        expect(not complaints, f"complaints: {complaints}")
+        outside = [u for u in page.requests if not u.startswith((server.url, "data:", "blob:"))]
+        expect(not outside, f"requests to elsewhere: {outside}")
+
+
+def served_key(c):
+    """`swan serve --api-key`: the page itself needs no key, the rest does."""
+    with tempfile.TemporaryDirectory(prefix="swan-page-") as folder:
+        server = c.real(folder, "--api-key", "swordfish")
+        if not server:
+            print("skip  served_key: this program was built without its server")
+            return
+        server.key = "swordfish"
+        page = c.page(server)
+        page.until("document.getElementById('key').open")
+        page.type("swordfish")
+        page.key("Enter")
+        page.until("document.getElementById('status').textContent.includes('tinyworld')")
+        page.js("document.getElementById('frames').value = document.getElementById('steps').value = 5")
+        fill(page, "a yellow star")
+        page.click("#go")
+        page.until(FILM, 30)
+
+
+TESTS = [generate, settings, cancel, reload, drop, keyboard, gallery, errors, key, polling, hostile, looks, served, served_key]
 
 
 # ---- running them ----------------------------------------------------------------------------------------------------------
@@ -468,7 +560,7 @@ def main():
                     failed += 1
                     print(f"FAIL  {test.__name__}\n{traceback.format_exc()}", flush=True)
                     for page in case.pages:
-                        print("      complaints:", page.complaints)
+                        print("      complaints:", page.complaints, *case.said[-20:])
                         page.shoot(args.out / f"failed-{test.__name__}.png")
                 case.end()
         finally:
