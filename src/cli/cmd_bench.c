@@ -32,7 +32,11 @@ static void print_series(const series *s, int runs, bool json, bool last)
     if (json)
         printf("\"%s\":{\"cold_s\":%.6f,\"median_s\":%.6f,\"min_s\":%.6f,\"max_s\":%.6f,\"gflops\":%.3f}%s", s->name, cold, median, warm[0],
                warm[n - 1], gflops, last ? "" : ",");
-    else printf("%-8s %10.4f %10.4f %10.4f %10.4f %12.1f\n", s->name, cold, median, warm[0], warm[n - 1], gflops);
+    else {
+        printf("%-8s %10.4f %10.4f %10.4f %10.4f", s->name, cold, median, warm[0], warm[n - 1]);
+        if (gflops > 0) printf(" %12.1f", gflops);
+        printf("\n");
+    }
 }
 
 static swan_status measure(cli_args *args, int runs, series *out, swan_plan *plan, swan_report *report)
