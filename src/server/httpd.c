@@ -19,7 +19,8 @@
 
 #include "server/form.h"
 
-enum { THREADS = 4, HEADER_BYTES = 32768, BACKLOG = 128, DISCARD = 4 /* bodies are read and dropped up to so many times the limit */ };
+enum { THREADS = 16, HEADER_BYTES = 32768, BACKLOG = 128,
+       DISCARD = 4 /* bodies are read and dropped up to so many times the limit */ };
 
 struct swan_tracked {
     int fd;

@@ -429,8 +429,21 @@ static swan_status add(swan_jobs *j, const swan_job *job, swan_jobs_answer *answ
     return finish(c, s, NULL);
 }
 
+static swan_status count_queued(swan_jobs *j, int64_t *queued)
+{
+    PREPARE(s, &j->reader, "SELECT count(*) FROM job WHERE state=0");
+    return number(&j->reader, s, queued);
+}
+
 swan_status swan_jobs_add(swan_jobs *j, swan_job *job, swan_jobs_answer *answer)
 {
+    int64_t queued;
+    pthread_mutex_lock(&j->reader.lock);
+    swan_status looked = count_queued(j, &queued);
+    pthread_mutex_unlock(&j->reader.lock);
+    if (looked) return looked;
+    *answer = SWAN_JOBS_QUEUE_FULL;
+    if (queued >= j->config.queue_max) return SWAN_OK; /* those who are refused do not wait for the disk; the others are counted again */
     SWAN_TRY(random_id(job->id));
     job->created_at = (int64_t)time(NULL);
     job->state = SWAN_JOB_QUEUED;
