@@ -6,20 +6,21 @@ static swan_status vsa(const swan_self_attention *a, swan_ctx *ctx, const swan_a
 {
     int64_t D = in->q.ne[1], tiles = a->tile_start.ne[0] - 1;
     size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor q, k, v, coarse, index;
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.q", &q));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.k", &k));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.v", &v));
+    swan_tensor coarse, index;
+    swan_qkv pooled = {0};
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.q", &pooled.q));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.k", &pooled.k));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.v", &pooled.v));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, tiles, D, "vsa.coarse", &coarse));
     SWAN_TRY(swan_ctx_tensor(ctx, SWAN_I32, 3, (int64_t[]){a->heads, tiles, a->topk}, "vsa.index", &index));
-    SWAN_TRY(swan_op_vsa_pool(ctx, &in->q, &a->tile_start, &q));
-    SWAN_TRY(swan_op_vsa_pool(ctx, &in->k, &a->tile_start, &k));
-    SWAN_TRY(swan_op_vsa_pool(ctx, &in->v, &a->tile_start, &v));
-    SWAN_TRY(swan_op_vsa_coarse(ctx, how, &q, &k, &v, &coarse, &index));
+    SWAN_TRY(swan_op_vsa_pool(ctx, &in->q, &a->tile_start, &pooled.q));
+    SWAN_TRY(swan_op_vsa_pool(ctx, &in->k, &a->tile_start, &pooled.k));
+    SWAN_TRY(swan_op_vsa_pool(ctx, &in->v, &a->tile_start, &pooled.v));
+    SWAN_TRY(swan_op_vsa_coarse(ctx, how, &pooled, &coarse, &index));
     if (a->topk == tiles)
-        SWAN_TRY(swan_op_attention(ctx, how, &in->q, &in->k, &in->v, out));
+        SWAN_TRY(swan_op_attention(ctx, how, in, out));
     else
-        SWAN_TRY(swan_op_block_sparse(ctx, how, &a->tile_start, &index, &in->q, &in->k, &in->v, out));
+        SWAN_TRY(swan_op_block_sparse(ctx, how, &a->tile_start, &index, in, out));
     SWAN_TRY(swan_op_vsa_combine(ctx, &in->gate, &coarse, &a->tile_start, out));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
@@ -29,5 +30,5 @@ swan_status swan_self_attention_run(const swan_self_attention *a, swan_ctx *ctx,
 {
     swan_attention how = {.heads = a->heads, .scale = 1.0f / sqrtf((float)(in->q.ne[1] / a->heads))};
     if (a->kind == SWAN_ATTN_VSA) return vsa(a, ctx, &how, in, out);
-    return swan_op_attention(ctx, &how, &in->q, &in->k, &in->v, out);
+    return swan_op_attention(ctx, &how, in, out);
 }

@@ -19,9 +19,6 @@ typedef struct swan_self_attention {
 
 /* q, k (normalised, rotated), v and, for VSA, gate; all and out are [L, heads * head_dim]. out is none of
  * the inputs. */
-typedef struct swan_qkv {
-    swan_tensor q, k, v, gate; /* gate: data NULL for dense */
-} swan_qkv;
 swan_status swan_self_attention_run(const swan_self_attention *a, swan_ctx *ctx, const swan_qkv *in, swan_tensor *out);
 
 #endif

@@ -99,22 +99,23 @@ static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w
 {
     int64_t n = x->ne[0], inner = c->heads * c->head_dim;
     size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor h, q, k, v, out, flat;
+    swan_tensor h, out, flat;
+    swan_qkv in = {0};
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, c->width, "umt5.h", &h));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.q", &q));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.k", &k));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.v", &v));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.q", &in.q));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.k", &in.k));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.v", &in.v));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.attention", &out));
     SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){c->heads * (2 * n - 1), 1}, "umt5.bias", &flat));
     SWAN_TRY(swan_op_rms_norm(ctx, x, &w->norm1, c->eps, NULL, &h));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->q, SWAN_EPI_NONE, NULL, &q));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->k, SWAN_EPI_NONE, NULL, &k));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->v, SWAN_EPI_NONE, NULL, &v));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->q, SWAN_EPI_NONE, NULL, &in.q));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->k, SWAN_EPI_NONE, NULL, &in.k));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->v, SWAN_EPI_NONE, NULL, &in.v));
     swan_tensor table = swan_tensor_2d(w->rel_bias.data, SWAN_F32, c->heads * c->buckets, 1);
     SWAN_TRY(swan_op_embed_rows(ctx, &table, bias_ids, &flat));
     swan_tensor bias = swan_tensor_2d(flat.data, SWAN_F32, c->heads, 2 * n - 1);
     swan_attention how = {.heads = c->heads, .scale = 1, .rel_bias = &bias}; /* T5 does not divide by sqrt(d) */
-    SWAN_TRY(swan_op_attention(ctx, &how, &q, &k, &v, &out));
+    SWAN_TRY(swan_op_attention(ctx, &how, &in, &out));
     SWAN_TRY(swan_op_linear(ctx, &out, &w->o, SWAN_EPI_ADD, NULL, x));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;

@@ -80,15 +80,15 @@ void swan_wan_rope(swan_grid grid, int64_t head_dim, const int32_t *order, float
 /* ---- one step ---- */
 
 /* What a timestep contributes: temb f32 [1, dim] for the head, its projection f32 [1, 6 * dim] for the blocks. */
-typedef struct step_state {
+typedef struct time_state {
     swan_tensor temb, projected;
-} step_state;
+} time_state;
 
-static swan_status embed_time(const swan_wan_dit *m, swan_ctx *ctx, double timestep, step_state *step)
+static swan_status embed_time(const swan_wan_dit *m, swan_ctx *ctx, double timestep, time_state *time)
 {
     const swan_wan_config *c = &m->config;
-    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, c->dim}, "time.embedding", &step->temb));
-    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, 6 * c->dim}, "time.projection", &step->projected));
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, c->dim}, "time.embedding", &time->temb));
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, 6 * c->dim}, "time.projection", &time->projected));
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor wave, hidden;
     SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){1, c->freq_dim}, "time.wave", &wave));
@@ -97,11 +97,11 @@ static swan_status embed_time(const swan_wan_dit *m, swan_ctx *ctx, double times
     SWAN_TRY(swan_op_round(ctx, &wave));
     SWAN_TRY(swan_op_linear(ctx, &wave, &m->time1, SWAN_EPI_SILU, NULL, &hidden));
     SWAN_TRY(swan_op_round(ctx, &hidden));
-    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->time2, SWAN_EPI_NONE, NULL, &step->temb));
-    SWAN_TRY(swan_op_round(ctx, &step->temb));
-    SWAN_TRY(swan_op_map(ctx, SWAN_MAP_SILU, &step->temb, &hidden));
-    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->time_proj, SWAN_EPI_NONE, NULL, &step->projected));
-    SWAN_TRY(swan_op_round(ctx, &step->projected));
+    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->time2, SWAN_EPI_NONE, NULL, &time->temb));
+    SWAN_TRY(swan_op_round(ctx, &time->temb));
+    SWAN_TRY(swan_op_map(ctx, SWAN_MAP_SILU, &time->temb, &hidden));
+    SWAN_TRY(swan_op_linear(ctx, &hidden, &m->time_proj, SWAN_EPI_NONE, NULL, &time->projected));
+    SWAN_TRY(swan_op_round(ctx, &time->projected));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }
@@ -155,18 +155,19 @@ static swan_status cross_attention(const swan_wan_dit *m, const swan_wan_block *
 {
     const swan_wan_config *c = &m->config;
     size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor h, q, k = text_rows(text, &text->k, block), v = text_rows(text, &text->v, block);
+    swan_tensor h;
+    swan_qkv in = {.k = text_rows(text, &text->k, block), .v = text_rows(text, &text->v, block)};
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.h", &h));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.q", &q));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.q", &in.q));
     SWAN_TRY(swan_op_affine_norm(ctx, x, &w->norm_weight, &w->norm_bias, c->eps, &h));
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(swan_op_round(ctx, x)); /* the reference normalises the unrounded sum, then stores it in bf16 */
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->cross.q, SWAN_EPI_NONE, NULL, &q));
-    SWAN_TRY(swan_op_round(ctx, &q));
-    SWAN_TRY(swan_op_rms_norm(ctx, &q, &w->cross.norm_q, c->eps, NULL, &q));
-    SWAN_TRY(swan_op_round(ctx, &q));
+    SWAN_TRY(swan_op_linear(ctx, &h, &w->cross.q, SWAN_EPI_NONE, NULL, &in.q));
+    SWAN_TRY(swan_op_round(ctx, &in.q));
+    SWAN_TRY(swan_op_rms_norm(ctx, &in.q, &w->cross.norm_q, c->eps, NULL, &in.q));
+    SWAN_TRY(swan_op_round(ctx, &in.q));
     swan_attention how = {.heads = c->heads, .scale = 1.0f / sqrtf((float)c->head_dim), .key_bias = &text->bias};
-    SWAN_TRY(swan_op_attention(ctx, &how, &q, &k, &v, &h));
+    SWAN_TRY(swan_op_attention(ctx, &how, &in, &h));
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(swan_op_linear(ctx, &h, &w->cross.o, SWAN_EPI_ADD, NULL, x));
     SWAN_TRY(swan_op_round(ctx, x));
@@ -204,23 +205,23 @@ static swan_status feed_forward(const swan_wan_dit *m, const swan_wan_block *w, 
     return SWAN_OK;
 }
 
-static swan_status run_block(const swan_wan_dit *m, int i, swan_ctx *ctx, const swan_wan_geometry *g, const swan_wan_text *text,
-                             const step_state *step, swan_tensor *x)
+static swan_status run_block(const swan_wan_dit *m, int i, swan_ctx *ctx, const swan_wan_step *step, const time_state *time,
+                             swan_tensor *x)
 {
     const swan_wan_block *w = &m->block[i];
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor e;
     SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){6, m->config.dim}, "block.modulation", &e));
-    SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&w->modulation, &step->projected}, false, &e));
-    SWAN_TRY(self_attention(m, w, ctx, g, &e, x));
-    SWAN_TRY(cross_attention(m, w, ctx, text, i, x));
+    SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&w->modulation, &time->projected}, false, &e));
+    SWAN_TRY(self_attention(m, w, ctx, step->geometry, &e, x));
+    SWAN_TRY(cross_attention(m, w, ctx, step->text, i, x));
     SWAN_TRY(feed_forward(m, w, ctx, &e, x));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }
 
 /* velocity = unpatchify(proj_out(LN(x) * (1 + scale) + shift)), [shift, scale] = table + temb */
-static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *g, const step_state *step,
+static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *g, const time_state *time,
                             const swan_tensor *x, swan_tensor *velocity)
 {
     const swan_wan_config *c = &m->config;
@@ -231,7 +232,7 @@ static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], 4 * c->out_channels, "head.patches", &patches));
     for (int i = 0; i < 2; i++) {
         swan_tensor row = row_of(&e, c->dim, i), table = row_of(&m->head_modulation, c->dim, i);
-        SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&table, &step->temb}, ctx->parity_bf16, &row));
+        SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&table, &time->temb}, ctx->parity_bf16, &row));
     }
     swan_tensor shift = row_of(&e, c->dim, 0), scale = row_of(&e, c->dim, 1);
     SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
@@ -243,15 +244,16 @@ static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan
     return SWAN_OK;
 }
 
-swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *g, const swan_wan_text *text,
-                                 double timestep, const swan_tensor *latent, swan_tensor *velocity)
+swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
+                                 swan_tensor *velocity)
 {
     const swan_wan_config *c = &m->config;
+    const swan_wan_geometry *g = step->geometry;
     int64_t L = swan_grid_tokens(g->grid);
     size_t mark = swan_arena_mark(ctx->arena);
-    step_state step;
+    time_state time;
     swan_tensor x; /* the residual stream */
-    SWAN_TRY(embed_time(m, ctx, timestep, &step));
+    SWAN_TRY(embed_time(m, ctx, step->timestep, &time));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "residual", &x));
     size_t patch_mark = swan_arena_mark(ctx->arena);
     swan_tensor patches;
@@ -260,8 +262,8 @@ swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swa
     SWAN_TRY(swan_op_linear(ctx, &patches, &m->patch, SWAN_EPI_NONE, NULL, &x));
     SWAN_TRY(swan_op_round(ctx, &x));
     swan_arena_release(ctx->arena, patch_mark);
-    for (int i = 0; i < c->layers; i++) SWAN_TRY(run_block(m, i, ctx, g, text, &step, &x));
-    SWAN_TRY(run_head(m, ctx, g, &step, &x, velocity));
+    for (int i = 0; i < c->layers; i++) SWAN_TRY(run_block(m, i, ctx, step, &time, &x));
+    SWAN_TRY(run_head(m, ctx, g, &time, &x, velocity));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }

@@ -72,8 +72,14 @@ typedef struct swan_wan_geometry {
 /* Host values of the rotary table in the given order (NULL: raster): f32 [L, head_dim / 2, 2] = cos, sin. */
 void swan_wan_rope(swan_grid grid, int64_t head_dim, const int32_t *order, float *table);
 
+/* What one prediction is about. */
+typedef struct swan_wan_step {
+    const swan_wan_geometry *geometry;
+    const swan_wan_text *text;
+    double timestep; /* 0 .. 1000 */
+} swan_wan_step;
 /* One velocity prediction. latent f32 [in_channels, T, H, W], velocity f32 [out_channels, T, H, W]. */
-swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *geometry,
-                                 const swan_wan_text *text, double timestep, const swan_tensor *latent, swan_tensor *velocity);
+swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
+                                 swan_tensor *velocity);
 
 #endif

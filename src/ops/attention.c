@@ -1,8 +1,8 @@
 #include "ops/call.h"
 
-swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_tensor *q, const swan_tensor *k,
-                              const swan_tensor *v, swan_tensor *out)
+swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out)
 {
+    const swan_tensor *q = &in->q, *k = &in->k, *v = &in->v;
     SWAN_OP_CHECK(q->ndim == 2 && swan_tensor_same_shape(q, out), "attention", q, out);
     SWAN_OP_CHECK(swan_tensor_same_shape(k, v) && k->ne[1] == q->ne[1] && q->ne[1] % how->heads == 0, "attention", q, k);
     int64_t Lq = q->ne[0], Lk = k->ne[0], D = q->ne[1];
@@ -22,9 +22,9 @@ swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const sw
 }
 
 swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *tile_start,
-                                 const swan_tensor *index, const swan_tensor *q, const swan_tensor *k, const swan_tensor *v,
-                                 swan_tensor *out)
+                                 const swan_tensor *index, const swan_qkv *in, swan_tensor *out)
 {
+    const swan_tensor *q = &in->q, *k = &in->k, *v = &in->v;
     SWAN_OP_CHECK(q->ndim == 2 && swan_tensor_same_shape(q, out), "block-sparse attention", q, out);
     SWAN_OP_CHECK(swan_tensor_same_shape(k, q) && swan_tensor_same_shape(v, q), "block-sparse attention", q, k);
     int64_t D = q->ne[1], tiles = tile_start->ne[0] - 1;
@@ -53,9 +53,10 @@ swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, const swan_ten
     return SWAN_OK;
 }
 
-swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *q, const swan_tensor *k,
-                               const swan_tensor *v, swan_tensor *out, swan_tensor *index)
+swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out,
+                               swan_tensor *index)
 {
+    const swan_tensor *q = &in->q, *k = &in->k, *v = &in->v;
     SWAN_OP_CHECK(swan_tensor_same_shape(q, k) && swan_tensor_same_shape(q, v) && swan_tensor_same_shape(q, out), "vsa coarse", q, k);
     SWAN_OP_CHECK(index->ndim == 3 && index->ne[0] == how->heads && index->ne[1] == q->ne[0] && index->ne[2] <= q->ne[0],
                   "vsa coarse", q, index);

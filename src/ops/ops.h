@@ -24,23 +24,25 @@ swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_
 swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
                              const swan_tensor *rope, swan_tensor *y);
 
-/* q [Lq, heads * head_dim], k and v [Lk, ...], out as q. key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL. */
+/* What attention reads: q [Lq, heads * head_dim], k and v [Lk, ...]; gate as q for VSA, data NULL otherwise. */
+typedef struct swan_qkv {
+    swan_tensor q, k, v, gate;
+} swan_qkv;
+/* key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL. out as q. */
 typedef struct swan_attention {
     int64_t heads;
     float scale;
     const swan_tensor *key_bias, *rel_bias;
 } swan_attention;
-swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_tensor *q, const swan_tensor *k,
-                              const swan_tensor *v, swan_tensor *out);
+swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out);
 /* tile_start i32 [tiles + 1], index i32 [heads, tiles, topk]. */
 swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *tile_start,
-                                 const swan_tensor *index, const swan_tensor *q, const swan_tensor *k,
-                                 const swan_tensor *v, swan_tensor *out);
+                                 const swan_tensor *index, const swan_qkv *in, swan_tensor *out);
 /* out [tiles, D] = means of x [L, D] over tiles. */
 swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *tile_start, swan_tensor *out);
-/* q, k, v, out [tiles, D]; index i32 [heads, tiles, topk] is written. */
-swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *q, const swan_tensor *k,
-                               const swan_tensor *v, swan_tensor *out, swan_tensor *index);
+/* in (pooled) and out [tiles, D]; index i32 [heads, tiles, topk] is written. */
+swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out,
+                               swan_tensor *index);
 /* fine [L, D] += gate [L, D] * coarse [tiles, D] of each row's tile. */
 swan_status swan_op_vsa_combine(swan_ctx *ctx, const swan_tensor *gate, const swan_tensor *coarse,
                                 const swan_tensor *tile_start, swan_tensor *fine);

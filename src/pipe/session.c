@@ -176,10 +176,12 @@ swan_status swan_session_denoise_step(struct swan_session *s, int i)
 {
     swan_tensor *velocity = &s->state.buffer[SWAN_SCHED_VELOCITY], *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
     const swan_wan_dit *dit = &s->engine->dit;
-    double t = s->sched.timestep[i], g = s->recipe.guidance;
-    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &s->geometry, &s->text[SWAN_POSITIVE], t, sample, velocity));
+    double g = s->recipe.guidance;
+    swan_wan_step step = {.geometry = &s->geometry, .text = &s->text[SWAN_POSITIVE], .timestep = s->sched.timestep[i]};
+    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &step, sample, velocity));
     if (!s->guided) return SWAN_OK;
-    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &s->geometry, &s->text[SWAN_NEGATIVE], t, sample, &s->state.unguided));
+    step.text = &s->text[SWAN_NEGATIVE];
+    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &step, sample, &s->state.unguided));
     const swan_tensor *const both[] = {velocity, &s->state.unguided}; /* v_u + g (v_c - v_u) */
     return swan_op_combine(&s->ctx, 2, (double[]){g, 1 - g}, both, s->ctx.parity_bf16, velocity);
 }

@@ -136,7 +136,7 @@ static swan_status pass(const call *c, swan_ctx *ctx, const geometry *s, const f
     SWAN_TRY(swan_wan_text_run(m, ctx, &context, &text));
     swan_tensor v = *c->latent;
     v.data = velocity;
-    return swan_wan_dit_forward(m, ctx, &s->g, &text, c->timestep, c->latent, &v);
+    return swan_wan_dit_forward(m, ctx, &(swan_wan_step){&s->g, &text, c->timestep}, c->latent, &v);
 }
 
 /* The velocity, from malloc. w may be NULL. */
@@ -272,7 +272,7 @@ static void check_picks(const call *c, const watch *w, const char *name)
             assert_ok(swan_ctx_tensor_2d(&r.ctx, s.tiles, D, "out", &out));
             assert_ok(swan_op_vsa_pool(&r.ctx, &q, &s.g.attention.tile_start, &qc));
             assert_ok(swan_op_vsa_pool(&r.ctx, &key, &s.g.attention.tile_start, &kc));
-            assert_ok(swan_op_vsa_coarse(&r.ctx, &how, &qc, &kc, &kc, &out, &index));
+            assert_ok(swan_op_vsa_coarse(&r.ctx, &how, &(swan_qkv){.q = qc, .k = kc, .v = kc}, &out, &index));
             if (!wet) parity_reserve(&r);
         }
         const int32_t *expected = (const int32_t *)want.data + i * heads * s.tiles * k;

@@ -118,10 +118,10 @@ static swan_status one_op(fixture *f, int which)
     case 3: return swan_op_affine_norm(&f->ctx, &x, &vector, &gate, 1e-6f, &y);
     case 4: return swan_op_rms_norm(&f->ctx, &x, &vector, 1e-6f, NULL, &y);
     case 5: return swan_op_rms_norm(&f->ctx, &x, &vector, 1e-6f, &rope, &y);
-    case 6: return swan_op_attention(&f->ctx, &how, &x, &k, &v, &y);
-    case 7: return swan_op_block_sparse(&f->ctx, &how, &tiles, &index, &x, &k, &v, &y);
+    case 6: return swan_op_attention(&f->ctx, &how, &(swan_qkv){.q = x, .k = k, .v = v}, &y);
+    case 7: return swan_op_block_sparse(&f->ctx, &how, &tiles, &index, &(swan_qkv){.q = x, .k = k, .v = v}, &y);
     case 8: return swan_op_vsa_pool(&f->ctx, &x, &tiles, &pooled);
-    case 9: return swan_op_vsa_coarse(&f->ctx, &how, &pooled, &pooled, &pooled, &coarse, &index);
+    case 9: return swan_op_vsa_coarse(&f->ctx, &how, &(swan_qkv){.q = pooled, .k = pooled, .v = pooled}, &coarse, &index);
     default: return swan_op_vsa_combine(&f->ctx, &x, &pooled, &tiles, &y);
     }
 }
@@ -279,11 +279,11 @@ static void wrong_shapes(void **state)
     expect_bug(swan_op_modulated_norm(c, &x, vector.data, vector.data, 1, &fewer), "norm");
     expect_bug(swan_op_rms_norm(c, &x, &shorter, 1, NULL, &y), "rms norm");
     expect_bug(swan_op_rms_norm(c, &x, &vector, 1, &patches, &y), "rope");
-    expect_bug(swan_op_attention(c, &how, &x, &fewer, &x, &y), "attention");
-    expect_bug(swan_op_attention(c, &three, &x, &x, &x, &y), "attention");
-    expect_bug(swan_op_attention(c, &biased, &x, &x, &x, &y), "attention key bias");
-    expect_bug(swan_op_block_sparse(c, &how, &tiles, &index, &x, &x, &x, &y), "block-sparse"); /* 3 of 2 tiles */
-    expect_bug(swan_op_vsa_coarse(c, &how, &pooled, &pooled, &pooled, &pooled, &index), "vsa coarse");
+    expect_bug(swan_op_attention(c, &how, &(swan_qkv){.q = x, .k = fewer, .v = x}, &y), "attention");
+    expect_bug(swan_op_attention(c, &three, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention");
+    expect_bug(swan_op_attention(c, &biased, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention key bias");
+    expect_bug(swan_op_block_sparse(c, &how, &tiles, &index, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "block-sparse"); /* 3 of 2 tiles */
+    expect_bug(swan_op_vsa_coarse(c, &how, &(swan_qkv){.q = pooled, .k = pooled, .v = pooled}, &pooled, &index), "vsa coarse");
     expect_bug(swan_op_vsa_pool(c, &x, &tiles, &x), "vsa pool");
     expect_bug(swan_op_vsa_combine(c, &narrow, &pooled, &tiles, &y), "vsa combine");
     expect_bug(swan_op_embed_rows(c, &narrow, &ids, &y), "embedding");

@@ -64,7 +64,7 @@ static swan_status compute(setup *s, prompt_rows *p, int64_t n, const forward *f
     swan_tensor latent = session->state.buffer[SWAN_SCHED_SAMPLE], velocity = latent;
     latent.data = (void *)(uintptr_t)f->latent;
     velocity.data = f->velocity;
-    return swan_wan_dit_forward(dit, &p->ctx, &session->geometry, &p->text, 757, &latent, &velocity);
+    return swan_wan_dit_forward(dit, &p->ctx, &(swan_wan_step){&session->geometry, &p->text, 757}, &latent, &velocity);
 }
 
 static void rows_open(setup *s, prompt_rows *p, int64_t n, const forward *f)
@@ -133,7 +133,7 @@ static void attend(setup *s, prompt_rows *p, const float *q, float *out)
     v.data = p->text.v.data;
     y.data = out;
     swan_attention how = {.heads = c->heads, .scale = 1.0f / sqrtf((float)c->head_dim), .key_bias = &p->text.bias};
-    assert_ok(swan_op_attention(&p->ctx, &how, &query, &k, &v, &y));
+    assert_ok(swan_op_attention(&p->ctx, &how, &(swan_qkv){.q = query, .k = k, .v = v}, &y));
 }
 
 /* Keys and values: a zero row becomes the same row wherever it stands. */
