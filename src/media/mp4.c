@@ -252,11 +252,11 @@ swan_status swan_mp4_check(const char *path, const swan_mp4_config *c)
 static swan_status encode(swan_mp4 *m, const AVFrame *frame)
 {
     int error = avcodec_send_frame(m->codec, frame);
-    if (error < 0) return swan_libav_fail(SWAN_E_BUG, error, m->path, "encoding");
+    if (error < 0) return swan_libav_fail(SWAN_E_IO, error, m->path, "encoding");
     for (;;) {
         error = avcodec_receive_packet(m->codec, m->packet);
         if (error == AVERROR(EAGAIN) || error == AVERROR_EOF) return SWAN_OK;
-        if (error < 0) return swan_libav_fail(SWAN_E_BUG, error, m->path, "encoding");
+        if (error < 0) return swan_libav_fail(SWAN_E_IO, error, m->path, "encoding");
         m->packet->stream_index = m->stream->index;
         if (!m->packet->duration) m->packet->duration = 1; /* one frame; some encoders leave it open */
         av_packet_rescale_ts(m->packet, m->codec->time_base, m->stream->time_base);
