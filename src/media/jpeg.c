@@ -45,7 +45,7 @@ static swan_status encode(AVCodecContext *x, const AVFrame *f, AVPacket *packet,
 {
     int error = avcodec_send_frame(x, f);
     if (error >= 0) error = avcodec_receive_packet(x, packet);
-    if (error < 0) return swan_libav_fail(SWAN_E_BUG, error, "JPEG", "encoding");
+    if (error < 0) return swan_libav_fail(SWAN_E_IO, error, "JPEG", "encoding");
     *jpeg = malloc((size_t)packet->size);
     if (!*jpeg) return SWAN_FAIL(SWAN_E_NOMEM, "JPEG: out of memory");
     memcpy(*jpeg, packet->data, (size_t)packet->size);
