@@ -37,8 +37,10 @@ try:
 except ImportError:  # frames are bytes then
     numpy = None  # type: ignore[assignment]
 
-__all__ = ["Cancelled", "Engine", "Error", "Option", "Phase", "Plan", "PlanPhase", "Progress", "Session", "Status", "Video",
-           "generate", "inspect", "options", "version"]
+__all__ = ["Cancelled", "Device", "Engine", "Error", "Option", "Phase", "Plan", "PlanPhase", "Progress", "Session", "Status", "Video",
+           "devices", "generate", "inspect", "options", "version"]
+
+MADE_FOR = "0.1"  # structs may differ in other versions of the library
 
 Value = Union[str, int, float, bool, os.PathLike, None]
 Frame = Any  # numpy.ndarray uint8 [height, width, 3], or bytes of the same order
@@ -86,6 +88,11 @@ class _Option(ctypes.Structure):
                 ("fallback", ctypes.c_char_p), ("help", ctypes.c_char_p), ("groups", ctypes.c_uint)]
 
 
+class _DeviceSummary(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char * 16), ("description", ctypes.c_char * 120), ("memory_bytes", ctypes.c_uint64),
+                ("usable", ctypes.c_bool)]
+
+
 class _Progress(ctypes.Structure):
     _fields_ = [("phase", ctypes.c_int), ("step", ctypes.c_int), ("steps", ctypes.c_int), ("fraction", ctypes.c_double),
                 ("elapsed_s", ctypes.c_double), ("remaining_s", ctypes.c_double)]
@@ -128,6 +135,7 @@ _FUNCTIONS: Mapping[str, tuple] = {
     "swan_status_name": (_TEXT, [ctypes.c_int]),
     "swan_last_error": (_TEXT, []),
     "swan_option_at": (_STRUCT(_Option), [ctypes.c_size_t]),
+    "swan_device_at": (ctypes.c_bool, [ctypes.c_size_t, _STRUCT(_DeviceSummary)]),
     "swan_params_new": ("status", [_OUT]),
     "swan_params_free": (None, [_HANDLE]),
     "swan_params_set": ("status", [_HANDLE, _TEXT, _TEXT]),
@@ -173,6 +181,9 @@ def _open() -> ctypes.CDLL:
             entry = getattr(library, function)
             entry.argtypes = arguments
             entry.restype = ctypes.c_int if result == "status" else result
+        found = library.swan_version().decode()
+        if found.split(".")[:2] != MADE_FOR.split("."):
+            raise ImportError(f"{name} is Swan {found}; this swan.py is made for {MADE_FOR}: take the one that came with the library")
         return library
     raise ImportError("libswan was not found; set SWAN_LIBRARY to its path (" + "; ".join(reasons) + ")")
 
@@ -216,6 +227,15 @@ class Option:
     MODEL = 1
     VIDEO = 2
     OUTPUT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A device of this machine. `name` is what the setting `device` takes; usable: this build has kernels for it."""
+    name: str
+    description: str
+    memory_bytes: int
+    usable: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,6 +315,14 @@ def options() -> list[Option]:
         o = row.contents
         text = [s.decode() if s is not None else None for s in (o.key, o.flag, o.value, o.fallback, o.help)]
         found.append(Option(text[0] or "", text[1], text[2], text[3], text[4] or "", o.groups))
+    return found
+
+
+def devices() -> list[Device]:
+    """The devices of this machine, the CPU first."""
+    found, row = [], _DeviceSummary()
+    while _lib().swan_device_at(len(found), ctypes.byref(row)):
+        found.append(Device(row.name.decode(), row.description.decode("utf-8", "replace"), row.memory_bytes, row.usable))
     return found
 
 

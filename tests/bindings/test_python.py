@@ -22,7 +22,7 @@ import swan  # noqa: E402
 HEADER = ROOT / "include/swan/swan.h"
 MODEL = {"model": ROOT / "tests/parity/data/wan-tiny", "taehv": ROOT / "tests/parity/data/taehv-tiny.safetensors", "threads": 2}
 SMALL = {"size": (64, 48), "num_frames": 9, "num_inference_steps": 2}
-STRUCTS = {"swan_option": swan._Option, "swan_progress": swan._Progress, "swan_callbacks": swan._Callbacks,
+STRUCTS = {"swan_option": swan._Option, "swan_device_summary": swan._DeviceSummary, "swan_progress": swan._Progress, "swan_callbacks": swan._Callbacks,
            "swan_plan_phase": swan._PlanPhase, "swan_plan": swan._Plan, "swan_report": swan._Report}
 
 
@@ -78,7 +78,14 @@ class Header(unittest.TestCase):
         self.assertEqual(len(re.findall(r"SWAN_\w+", statuses)), len(swan.Status))
 
     def test_version(self):
-        self.assertEqual(swan.version(), re.search(r'SWAN_VERSION "(.*?)"', HEADER.read_text())[1])
+        written = re.search(r'SWAN_VERSION "(.*?)"', HEADER.read_text())[1]
+        self.assertEqual(swan.version(), written)
+        self.assertTrue(written.startswith(swan.MADE_FOR + "."))
+
+    def test_devices(self):
+        devices = swan.devices()
+        self.assertEqual((devices[0].name, devices[0].usable), ("cpu", True))
+        self.assertGreater(devices[0].memory_bytes, 1 << 28)
 
 
 class Options(unittest.TestCase):
@@ -274,6 +281,12 @@ class Finding(unittest.TestCase):
         self.assertNotEqual(got.returncode, 0)
         self.assertIn("ImportError", got.stderr)
         self.assertIn("SWAN_LIBRARY", got.stderr)
+
+    def test_another_version(self):
+        named = {"PYTHONPATH": str(ROOT / "bindings/python"), "SWAN_LIBRARY": os.path.abspath(swan._lib()._name)}
+        got = self.run_with(named, "import swan; swan.MADE_FOR = '9.9'; print(swan.version())")
+        self.assertIn("ImportError", got.stderr)
+        self.assertIn("made for 9.9", got.stderr)
 
     def test_beside(self):
         with tempfile.TemporaryDirectory() as folder:

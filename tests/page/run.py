@@ -463,12 +463,9 @@ def served(c):
         page.shoot(c.out / "served-running.png")
         page.go()
         page.until(RUNS)
-        page.until(PREVIEW)
-        seen = set()
-        while page.js(RUNS):
-            seen.add(page.js("document.getElementById('front').src"))
-        expect(len(seen) > 2, f"{len(seen)} previews seen")
-        page.until(FILM)
+        page.js("window.seen = 0; new MutationObserver(() => window.seen++).observe(document.getElementById('front'), {attributeFilter: ['src']})")
+        page.until(FILM, 30)
+        expect(page.js("window.seen") > 2, f"{page.js('window.seen')} previews seen after the reload")
         page.until("document.querySelector('.card img')?.naturalWidth > 0")
         page.shoot(c.out / "served-done.png")
         wanted = {"size": "96x80", "num_frames": 33, "num_inference_steps": 40, "guidance_scale": 2.5, "flow_shift": 4, "seed": RECIPE["seed"], "fps": 8}
