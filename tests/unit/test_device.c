@@ -1,4 +1,4 @@
-/* The host as a device, the list of devices, and the policies that are pure functions of a shape. */
+/* The host and, where there is one, the first GPU as a device; the list of devices; policies, pure functions of a shape. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,17 +9,34 @@
 #include "kernel/cuda/policy.h"
 #include "kernel/device.h"
 
+static swan_device device; /* the one that is tested */
+
 static int open_host(void **state)
 {
-    static swan_device d;
-    *state = &d;
-    return swan_device_open(SWAN_DEVICE_HOST, &d) != SWAN_OK;
+    (void)state;
+    return swan_device_open(SWAN_DEVICE_HOST, &device) != SWAN_OK;
 }
 
-static int close_host(void **state)
+/* Without a GPU nothing is opened, and the tests that need one are skipped. */
+static int open_gpu(void **state)
 {
-    swan_device_close(*state);
-    return ((swan_device *)*state)->backend != NULL;
+    (void)state;
+    swan_device_info list[SWAN_DEVICE_MAX];
+    return swan_device_list(list) > 1 && swan_device_open(list[1].index, &device) != SWAN_OK;
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    swan_device_close(&device);
+    return device.backend != NULL;
+}
+
+/* The device, or the end of the test. */
+static const swan_device *opened(void)
+{
+    if (!device.backend) skip();
+    return &device;
 }
 
 static void the_host_comes_first(void **state)
@@ -51,7 +68,8 @@ static void a_gpu_that_is_not_there(void **state)
 
 static void memory(void **state)
 {
-    const swan_device *d = *state;
+    (void)state;
+    const swan_device *d = opened();
     uint64_t left = 0, all = 0;
     assert_int_equal(d->backend->use(d), SWAN_OK);
     assert_int_equal(d->backend->fault(d), SWAN_OK);
@@ -73,10 +91,11 @@ static void memory(void **state)
 
 static void no_memory(void **state)
 {
-    const swan_device *d = *state;
-    const size_t too_much[] = {SIZE_MAX, SIZE_MAX - 255, SIZE_MAX / 2};
+    (void)state;
+    const swan_device *d = opened();
+    const size_t too_much[] = {SIZE_MAX, SIZE_MAX - 255}; /* anything smaller would make a sanitizer stop the test */
     for (size_t i = 0; i < sizeof too_much / sizeof *too_much; i++) {
-        void *p = &p;
+        void *p = &device;
         assert_int_equal(d->backend->alloc(d, too_much[i], &p), SWAN_E_NOMEM);
         assert_null(p);
     }
@@ -87,7 +106,8 @@ static void no_memory(void **state)
 
 static void copies_and_fills(void **state)
 {
-    const swan_device *d = *state;
+    (void)state;
+    const swan_device *d = opened();
     swan_stream s = {0};
     uint8_t from[100], back[100];
     void *there;
@@ -112,7 +132,8 @@ static void copies_and_fills(void **state)
 
 static void events_tell_time(void **state)
 {
-    const swan_device *d = *state;
+    (void)state;
+    const swan_device *d = opened();
     swan_stream s = {0};
     swan_event a, b;
     double seconds = -1;
@@ -134,7 +155,8 @@ static void events_tell_time(void **state)
 
 static void the_host_has_no_graphs(void **state)
 {
-    const swan_device *d = *state;
+    (void)state;
+    const swan_device *d = opened();
     swan_stream s = {0};
     swan_graph g = {&g};
     assert_int_equal(d->backend->capture_begin(&s), SWAN_E_UNSUPPORTED);
@@ -143,6 +165,54 @@ static void the_host_has_no_graphs(void **state)
     assert_int_equal(d->backend->graph_launch(&s, &g), SWAN_E_UNSUPPORTED);
     d->backend->graph_close(d, &g);
 }
+
+/* What is recorded does not run; each launch runs it once. */
+static void a_graph_runs_again(void **state)
+{
+    (void)state;
+    const swan_device *d = opened();
+    swan_stream s = {0};
+    swan_graph g;
+    void *staging, *there;
+    assert_int_equal(d->backend->stream_open(d, &s), SWAN_OK);
+    assert_int_equal(d->backend->alloc_staging(d, 64, &staging), SWAN_OK);
+    assert_int_equal(d->backend->alloc(d, 128, &there), SWAN_OK);
+    uint8_t *bytes = staging;
+    memset(bytes, 1, 64);
+    assert_int_equal(d->backend->fill(&s, there, 0, 128), SWAN_OK);
+    assert_int_equal(d->backend->synchronise(&s), SWAN_OK);
+    assert_int_equal(d->backend->capture_begin(&s), SWAN_OK);
+    assert_int_equal(d->backend->copy(&s, (uint8_t *)there + 64, there, 64), SWAN_OK);
+    assert_int_equal(d->backend->copy(&s, there, staging, 64), SWAN_OK);
+    assert_int_equal(d->backend->capture_end(&s, &g), SWAN_OK);
+    uint8_t back[128];
+    for (int launches = 0; launches < 3; launches++) {
+        assert_int_equal(swan_device_copy_now(d, &s, back, there, 128), SWAN_OK);
+        assert_int_equal(back[0], launches > 0);   /* staging */
+        assert_int_equal(back[127], launches > 1); /* what the launch before had put there */
+        assert_int_equal(d->backend->graph_launch(&s, &g), SWAN_OK);
+    }
+    assert_int_equal(d->backend->synchronise(&s), SWAN_OK);
+    d->backend->graph_close(d, &g);
+    d->backend->free_staging(d, staging);
+    d->backend->free(d, there);
+    d->backend->stream_close(d, &s);
+}
+
+#ifdef SWAN_WITH_CUDA
+#include "kernel/cuda/cuda.h"
+
+/* Needs no GPU. A fault is not tried: it would last as long as the process. */
+static void errors_of_cuda(void **state)
+{
+    (void)state;
+    assert_int_equal(swan_cuda_status(1, "here"), SWAN_E_BUG); /* invalid value */
+    assert_non_null(strstr(swan_last_error(), "here: "));
+    assert_int_equal(swan_cuda_status(801, "here"), SWAN_E_BUG);   /* not supported */
+    assert_int_equal(swan_cuda_status(2, "here"), SWAN_E_NOMEM);   /* memory allocation */
+    assert_int_equal(swan_cuda_status(209, "here"), SWAN_E_DEVICE); /* no kernel image for the device */
+}
+#endif
 
 /* Shapes of Wan 1.3B at 32,760 tokens. */
 static void linear_policy(void **state)
@@ -170,10 +240,18 @@ static void linear_policy(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest host[] = {
         cmocka_unit_test(the_host_comes_first), cmocka_unit_test(a_gpu_that_is_not_there), cmocka_unit_test(memory),
         cmocka_unit_test(no_memory),            cmocka_unit_test(copies_and_fills),        cmocka_unit_test(events_tell_time),
         cmocka_unit_test(the_host_has_no_graphs), cmocka_unit_test(linear_policy),
+#ifdef SWAN_WITH_CUDA
+        cmocka_unit_test(errors_of_cuda),
+#endif
     };
-    return cmocka_run_group_tests(tests, open_host, close_host);
+    const struct CMUnitTest gpu[] = {
+        cmocka_unit_test(memory),           cmocka_unit_test(no_memory),          cmocka_unit_test(copies_and_fills),
+        cmocka_unit_test(events_tell_time), cmocka_unit_test(a_graph_runs_again),
+    };
+    int failed = cmocka_run_group_tests_name("host", host, open_host, close_device);
+    return failed + cmocka_run_group_tests_name("first GPU", gpu, open_gpu, close_device);
 }

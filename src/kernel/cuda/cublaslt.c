@@ -16,6 +16,7 @@
 
 #define LIBRARY_BYTES ((size_t)32 << 20) /* what NVIDIA advises for Hopper; others need less */
 #define CHUNK_BYTES ((size_t)32 << 20)   /* of f32 product: below the L2 of every GPU that this is for, but the A40 */
+#define ALIGN ((uintptr_t)256)           /* of the workspace; arenas give less */
 #define DEVICES (SWAN_DEVICE_MAX - 1)
 
 #define FUNCTIONS(X)                                                                                                   \
@@ -170,12 +171,12 @@ int swan_cublaslt_linear_bf16(struct CUstream_st *stream, const swan_linear_bf16
         return cudaErrorNotSupported;
     product p = {.handle = lt.handle[index], .x = a->x, .w = a->w, .y = a->y, .M = a->M, .N = a->N, .K = a->K,
                  .ldx = a->ldx, .ldy = a->ldy, .type = CUDA_R_16BF, .beta = a->epilogue == SWAN_EPI_ADD ? 1 : 0,
-                 .workspace = a->workspace};
+                 .workspace = (void *)(((uintptr_t)a->workspace + ALIGN - 1) / ALIGN * ALIGN)};
     return swan_linear_direct(a) ? multiply(stream, &p) : in_chunks(stream, a, p);
 }
 
 size_t swan_cublaslt_linear_bf16_bytes(const swan_linear_bf16_args *a)
 {
     if (!lt.loaded) return 0;
-    return LIBRARY_BYTES + (swan_linear_direct(a) ? 0 : CHUNK_BYTES);
+    return ALIGN + LIBRARY_BYTES + (swan_linear_direct(a) ? 0 : CHUNK_BYTES);
 }
