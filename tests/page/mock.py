@@ -221,7 +221,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def list(self, query):
-        rows = sorted(self.server.jobs.jobs.values(), key=lambda j: j["id"], reverse=query.get("order", "desc") == "desc")
+        rows = sorted(self.server.jobs.jobs.values(), key=lambda j: j["id"])
+        waiting = [j["id"] for j in rows if j["status"] == "queued"]
+        rows = [{**j, "queue_position": waiting.index(j["id"]) + 1} if j["status"] == "queued" else j for j in rows]
+        if query.get("order", "desc") == "desc":
+            rows.reverse()
         if query.get("after"):
             rows = rows[next(i for i, j in enumerate(rows) if j["id"] == query["after"]) + 1:]
         limit = int(query.get("limit", 20))

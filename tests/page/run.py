@@ -157,6 +157,7 @@ def cancel(c):
         page.until("!document.getElementById('go').hasAttribute('aria-disabled')")
     page.until("document.querySelectorAll('#queue li').length === 2")
     page.until(PREVIEW)
+    page.until("[...document.querySelectorAll('#queue li p')].map(p => p.textContent).join() === 'second,third'")
     page.click("#queue li:nth-child(2) button")
     page.until("document.querySelectorAll('#queue li').length === 1")
     expect([j["prompt"] for j in server.jobs.jobs.values()] == ["first", "second"], "the third is gone")
