@@ -192,5 +192,5 @@ class Memory(Case):
         """Its arenas are asked for before any work, and refused with their name and size."""
         done = self.limited(2 << 30, "--size", "2048x2048", "--frames", 129)
         self.assertEqual((done.status, entries(self.here)), (1, []), done.err)
-        self.assertRegex(done.message, r"^swan: \w[\w ]*: could not reserve [\d.]+ MiB$")
+        self.assertRegex(done.message, r"^swan: \w[\w ]*: could not reserve [\d.]+ MiB on CPU$")
         self.assertNotIn("denoise", done.err)

@@ -325,4 +325,5 @@ class Override(Case):
         self.refuses_to_generate("x", "--transformer", "none.safetensors", says="none.safetensors: No such file")
         self.refuses_to_generate("x", "--transformer", TAEHV, says=(TAEHV, "is missing"))
         self.refuses_to_generate("x", "--transformer", WAN / "tokenizer" / "spiece.model", says="spiece.model")
-        self.refuses_to_generate("x", "--device", "cuda", says='device: wanted auto or cpu, found "cuda"')
+        self.refuses_to_generate("x", "--device", "rocm", says='device: wanted auto, cpu, cuda or cuda:N, found "rocm"')
+        self.refuses_to_generate("x", "--device", "cuda:99", says="cuda:99")
