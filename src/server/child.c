@@ -77,20 +77,22 @@ static void on_preview(void *user, int step, int width, int height, const uint8_
 
 /* ---- messages in ---- */
 
+/* Takes the message over: a reference count is no business of two threads. */
 static void take_job(child *c, json_t *message)
 {
     pthread_mutex_lock(&c->lock);
     bool busy = c->job || c->id[0];
     if (!busy) {
-        c->job = json_incref(message);
+        c->job = message;
         c->cancelled = false;
         snprintf(c->id, sizeof c->id, "%s", swan_lines_text(message, "id", "?"));
         pthread_cond_signal(&c->arrived);
     }
     pthread_mutex_unlock(&c->lock);
-    if (busy)
-        say(c, json_pack("{s:s, s:s, s:s, s:s, s:b}", "event", "failed", "id", swan_lines_text(message, "id", "?"), "code", "server_error", "message",
-                         "the worker has a job already", "fatal", 0));
+    if (!busy) return;
+    say(c, json_pack("{s:s, s:s, s:s, s:s, s:b}", "event", "failed", "id", swan_lines_text(message, "id", "?"), "code", "server_error", "message",
+                     "the worker has a job already", "fatal", 0));
+    json_decref(message);
 }
 
 static void take_cancel(child *c, const json_t *message)
@@ -114,8 +116,11 @@ static void *read_messages(void *user)
         if (swan_lines_fill(&lines, &ended) || ended) _exit(0);
         while (!swan_lines_next(&lines, &message) && message) {
             const char *what = swan_lines_text(message, "do", "");
-            if (!strcmp(what, "run")) take_job(c, message);
-            else if (!strcmp(what, "cancel")) take_cancel(c, message);
+            if (!strcmp(what, "run")) {
+                take_job(c, message);
+                continue;
+            }
+            if (!strcmp(what, "cancel")) take_cancel(c, message);
             json_decref(message);
         }
     }
