@@ -23,6 +23,10 @@ command python3 python3
 command ffprobe ffmpeg
 module cmocka libcmocka-dev
 "
+# For the tests of the web page; they are skipped, and counted, where it cannot be had.
+page_needs="
+command chromium chromium
+"
 
 have() {
     case $1 in
