@@ -66,14 +66,14 @@ static swan_status host_synchronise(const swan_stream *s)
 static swan_status host_copy(const swan_stream *s, void *to, const void *from, size_t bytes)
 {
     (void)s;
-    memmove(to, from, bytes);
+    if (bytes) memmove(to, from, bytes); /* of nothing, an address may be NULL */
     return SWAN_OK;
 }
 
 static swan_status host_fill(const swan_stream *s, void *to, int byte, size_t bytes)
 {
     (void)s;
-    memset(to, byte, bytes);
+    if (bytes) memset(to, byte, bytes);
     return SWAN_OK;
 }
 
