@@ -1,4 +1,5 @@
-/* Checks and times the CUDA kernels on the GPU at hand: compiler and CUDA alone.
+/* Checks and times the CUDA kernels on the GPU at hand. Built with -DSWAN_CUDA=ON, and -DSWAN_CORE_ONLY=ON where there are no
+ * other libraries than CUDA:
  *   check_cuda [quick|full|bench|all] [attention] [linear] [norm] [vsa] [seed=N]
  * quick: small shapes (for the sanitizers); full: all checks; bench: timings. Exit code 1 when a check failed. */
 #include "check.cuh"
