@@ -66,9 +66,6 @@ install_missing() {
     [ -z "$packages" ] || { echo "Still missing after the installation: $packages" >&2; return 1; }
 }
 
-# A GPU that its driver answers for, and a compiler for it.
-gpu_here() { nvidia-smi -L >/dev/null 2>&1 && command -v nvcc >/dev/null 2>&1; }
-
 # configure PRESET [cmake options]: quiet unless it fails.
 configure() {
     local preset=$1 log

@@ -35,25 +35,15 @@ swan_status swan_engine_no_decoder(const swan_engine *engine)
 
 bool swan_engine_on_host(const swan_engine *e) { return e->device.info.index == SWAN_DEVICE_HOST; }
 
-/* "auto": the first GPU that kernels of this build run on, else the host. */
-static int first_usable(void)
-{
-    swan_device_info info[SWAN_DEVICE_MAX];
-    int count = swan_device_list(info);
-    for (int i = 0; i < count; i++)
-        if (info[i].index != SWAN_DEVICE_HOST && info[i].arch) return info[i].index;
-    return SWAN_DEVICE_HOST;
-}
-
+/* "auto" is the host until a GPU has made its first video. */
 static swan_status open_device(swan_engine *e)
 {
     const char *name = e->params->device;
     int index = SWAN_DEVICE_HOST;
-    if (!name || !strcmp(name, "auto")) index = first_usable();
-    else if (!strcmp(name, "cuda")) index = 0;
-    else if (!strncmp(name, "cuda:", 5) && strlen(name) < 8 && name[5] && strspn(name + 5, "0123456789") == strlen(name + 5))
+    if (name && !strcmp(name, "cuda")) index = 0;
+    else if (name && !strncmp(name, "cuda:", 5) && strlen(name) < 8 && name[5] && strspn(name + 5, "0123456789") == strlen(name + 5))
         index = (int)strtol(name + 5, NULL, 10);
-    else if (strcmp(name, "cpu") != 0)
+    else if (name && strcmp(name, "auto") != 0 && strcmp(name, "cpu") != 0)
         return SWAN_FAIL(SWAN_E_INVALID, "device: wanted auto, cpu, cuda or cuda:N, found \"%s\"", name);
     return swan_device_open(index, &e->device);
 }
