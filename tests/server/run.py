@@ -144,6 +144,41 @@ def life_of_a_video():
 
 
 @case
+def pictures():
+    """Thumbnail, tiles and the last preview have the colours and places that the video has."""
+    def rgb(data, *arguments):
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(data)
+            f.flush()
+            return subprocess.run(["ffmpeg", "-v", "error", "-i", f.name, *arguments, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], capture_output=True, check=True).stdout
+
+    def close(a, b):
+        """Means of red, green and blue. 6 levels: the noisy frames of this model are saturated, and H.264's halved chroma clips them;
+        a limited range taken for a full one is 13 off, swapped channels 30 and more."""
+        assert len(a) == len(b), (len(a), len(b))
+        return all(abs(sum(a[i::3]) - sum(b[i::3])) * 3 / len(a) <= 6 for i in range(3))
+
+    with Server(SWAN) as s:
+        v = s.create(size="128x96", num_frames=33)
+        seen = [d["jpeg"] for n, d in events(s, v["id"]) if n == "preview"]
+        film = s.get(f"/v1/videos/{v['id']}/content").body
+        frame = 128 * 96 * 3
+        frames = rgb(film)
+        assert len(frames) == 33 * frame
+        thumbnail = rgb(s.get(f"/v1/videos/{v['id']}/content?variant=thumbnail").body)
+        assert close(frames[16 * frame:17 * frame], thumbnail)
+        if seen:
+            assert len(rgb(base64.b64decode(seen[-1]))) == frame
+        sheet = rgb(s.get(f"/v1/videos/{v['id']}/content?variant=spritesheet").body)
+        assert len(sheet) == 25 * frame  # 25 tiles, none enlarged
+        for tile in (0, 7, 24):
+            row, column = divmod(tile, 5)
+            rows = [sheet[((row * 96 + y) * 5 + column) * 128 * 3:][:128 * 3] for y in range(96)]
+            shown = tile * 32 // 24
+            assert close(frames[shown * frame:(shown + 1) * frame], b"".join(rows)), f"tile {tile} is not frame {shown}"
+
+
+@case
 def bad_requests():
     with Server(SWAN, "--max-prompt", "50", "--max-pixels", 64 * 48 * 81, "--max-steps", "20", "--max-body", "10000",
                 "--request-timeout", "3") as s:
