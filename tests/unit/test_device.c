@@ -212,6 +212,25 @@ static void errors_of_cuda(void **state)
     assert_int_equal(swan_cuda_status(2, "here"), SWAN_E_NOMEM);   /* memory allocation */
     assert_int_equal(swan_cuda_status(209, "here"), SWAN_E_DEVICE); /* no kernel image for the device */
 }
+
+static void every_gpu_fills_every_slot(void **state)
+{
+    (void)state;
+    const swan_dtype formats[] = {SWAN_F32, SWAN_BF16};
+    for (unsigned arch = SWAN_ARCH_SM80; arch <= SWAN_ARCH_SM120; arch <<= 1) {
+        for (int f = 0; f < 2; f++) {
+            swan_kernels k;
+            assert_int_equal(swan_kernels_pick(arch, formats[f], 0, NULL, &k), SWAN_OK);
+            for (int slot = 0; slot < SWAN_SLOT_COUNT; slot++) {
+                const swan_kernel_row *row = swan_kernels_row(&k, (swan_slot)slot);
+                assert_non_null(row);
+                assert_true(row->picked & arch);
+                if (formats[f] == SWAN_F32) assert_string_equal(row->variant, "naive"); /* the exact mode */
+                if (arch != SWAN_ARCH_SM90) assert_null(strstr(row->variant, "sm90"));
+            }
+        }
+    }
+}
 #endif
 
 /* Shapes of Wan 1.3B at 32,760 tokens. */
@@ -245,7 +264,7 @@ int main(void)
         cmocka_unit_test(no_memory),            cmocka_unit_test(copies_and_fills),        cmocka_unit_test(events_tell_time),
         cmocka_unit_test(the_host_has_no_graphs), cmocka_unit_test(linear_policy),
 #ifdef SWAN_WITH_CUDA
-        cmocka_unit_test(errors_of_cuda),
+        cmocka_unit_test(errors_of_cuda),         cmocka_unit_test(every_gpu_fills_every_slot),
 #endif
     };
     const struct CMUnitTest gpu[] = {
