@@ -19,6 +19,7 @@ int cmd_rm(const cli_command *command, int argc, char **argv);
 int cmd_serve(const cli_command *command, int argc, char **argv);
 int cmd_worker(int argc, char **argv); /* not in the table: serve starts it */
 #endif
+int cmd_man(const cli_command *command, int argc, char **argv);
 int cmd_completion(const cli_command *command, int argc, char **argv);
 
 /* The table, ended by a name of NULL; for help and completion. */

@@ -37,6 +37,7 @@ const cli_command cli_commands[] = {
      "--stall-timeout --cancel-grace --drain"},
 #endif
     {"completion", "bash", "Prints a completion script for the shell: eval \"$(swan completion bash)\"", NULL, 0, 1, cmd_completion, ""},
+    {"man", "", "Prints the manual page, for man(1): swan man | man -l -", NULL, 0, 0, cmd_man, ""},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 
