@@ -308,7 +308,10 @@ bool swan_api_remix(const json_t *fields, const swan_job *source, const swan_api
             return swan_api_fail(e, 400, "unknown_parameter", key, "%s: a remix takes a prompt alone; the rest is the source's", key);
     }
     if (!take_prompt(fields, limits, &prompt, e)) return false;
-    return fill_job(job, source->model, prompt, strdup(source->settings), source->id, e);
+    json_t *settings = json_loads(source->settings, 0, NULL);
+    bool ok = check_limits(settings, limits, e); /* they may be lower than when the source was made */
+    json_decref(settings);
+    return ok && fill_job(job, source->model, prompt, strdup(source->settings), source->id, e);
 }
 
 /* ---- objects ---- */

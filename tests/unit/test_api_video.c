@@ -136,6 +136,11 @@ static void remixes(void **state)
     assert_string_equal(job.settings, settings);
     assert_string_equal(job.remixed_from, "video_1");
     swan_job_free(&job);
+    const swan_api_limits lower = {.prompt_max = 10, .pixels_max = 64 * 48 * 8, .steps_max = 50};
+    char large[] = "{\"seed\":9,\"width\":64,\"height\":48,\"num_frames\":9}";
+    source.settings = large;
+    assert_false(swan_api_remix(fields, &source, &lower, &job, &e)); /* the server takes less than it did */
+    assert_string_equal(e.param, "size");
     json_object_set_new(fields, "seed", json_integer(1));
     assert_false(swan_api_remix(fields, &source, &limits, &job, &e));
     assert_string_equal(e.param, "seed");
