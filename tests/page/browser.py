@@ -141,14 +141,28 @@ class Page:
 
     def click(self, selector):
         """In the middle of the element, once it rests there and nothing covers it."""
-        where = (f"new Promise(done => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-                 " let before = ''; const look = () => { const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2, now = `${x} ${y}`;"
+        # the page may draw its lists anew at any moment: the element is looked up each time
+        where = (f"new Promise(done => {{ const find = () => document.querySelector({json.dumps(selector)});"
+                 " let before = ''; const look = () => { const e = find(); if (!e) return setTimeout(look, 40);"
+                 " e.scrollIntoView({block: 'center', behavior: 'instant'});"
+                 " const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2, now = `${x} ${y}`;"
                  " const hit = document.elementFromPoint(x, y); if (now === before && hit && (e.contains(hit) || hit.contains(e))) done([x, y]);"
                  " else { before = now; setTimeout(look, 40); } }; look(); })")
-        at = self.js(where)
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="none" if kind == "mouseMoved" else "left",
-                      clickCount=0 if kind == "mouseMoved" else 1)
+        at = None
+        for _ in range(50):  # what appears under the pointer may move the element: pressed once it stays where it was
+            before, at = at, self.js(where)
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=at[0], y=at[1], button="none", clickCount=0)
+            if at == before:
+                break
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
+
+    def equal(self, expression, value, what):
+        """The expression has this value, now or soon: an event's work may end after the call that sent it."""
+        wait(lambda: self.js(expression) == value, what)
+
+    def holds(self, expression, what):
+        wait(lambda: bool(self.js(expression)), what)
 
     def type(self, text):
         self.call("Input.insertText", text=text)
