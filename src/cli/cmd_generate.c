@@ -1,5 +1,4 @@
 #include <ctype.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,26 +7,14 @@
 #include "base/status.h"
 #include "cli/commands.h"
 #include "cli/show.h"
+#include "cli/signals.h"
 
 /* Ctrl-C asks the session to stop; the second one ends the process. */
 static swan_session *volatile running;
 
-static void on_signal(int number)
+static void stop(void)
 {
     if (running) swan_session_cancel(running);
-    signal(number, SIG_DFL);
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    /* a reader that went away and a full file are failed writes, not the end of the process with half a file behind it */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
 }
 
 /* Without -o: the prompt's first words, with a number when that name is taken. */
@@ -76,7 +63,7 @@ static swan_status run(cli_args *args, cli_show *show, swan_report *report)
     swan_status status = swan_session_open(engine, args->params, &callbacks, &session);
     if (!status) {
         running = session;
-        catch_signals();
+        cli_catch_signals(stop);
         status = swan_session_generate(session, NULL, strtoll(swan_params_get(args->params, "seed"), NULL, 10), report);
         running = NULL;
         swan_session_close(session);

@@ -1,4 +1,3 @@
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,26 +6,13 @@
 #include "base/status.h"
 #include "cli/commands.h"
 #include "cli/show.h"
+#include "cli/signals.h"
 #include "hub/hub.h"
 
 /* Ctrl-C asks the transfers to stop; the second one ends the process, which loses nothing either. */
 static atomic_bool cancelled;
 
-static void on_signal(int number)
-{
-    atomic_store(&cancelled, true);
-    signal(number, SIG_DFL);
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
+static void stop(void) { atomic_store(&cancelled, true); }
 
 /* ---- what is shown ---- */
 
@@ -162,7 +148,7 @@ static int run(swan_hub_options *options, pull_show *show)
     swan_hub_callbacks callbacks = {show, on_event};
     swan_hub_model model, partial;
     bool already;
-    catch_signals();
+    cli_catch_signals(stop);
     swan_status s = swan_hub_pull(options, &callbacks, &model, &already);
     end_line(show);
     if (!s) {
