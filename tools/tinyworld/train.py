@@ -2,7 +2,8 @@
 
     train.py ae   --seconds 140 --out STATE              # autoencoder, then latents are scaled to unit variance
     train.py decoder --seconds 100 --out STATE           # the decoder alone, latents unchanged
-    train.py dit  --seconds 300 --out STATE [--resume]   # text encoder + DiT, flow matching on its latents
+    train.py dit  --seconds 300 --out STATE [--resume]   # text encoder + DiT, flow matching on its latents; from STATE/text.pt
+                                                         # (text.py) when it is there
     train.py warm --out STATE                            # compiles the DiT step into the cache and leaves
 
 STATE/ae.pt and ema.pt (F16) are what ships, net.pt (F32) is what training resumes from; logs are JSON lines in STATE/log.jsonl.
@@ -338,13 +339,19 @@ def train_dit(args, device):
     ae = load_ae(args, device)
     net = Net().to(device)
     step0 = 0
+    prepared = os.path.join(args.out, "text.pt")
     if args.resume:
         step0 = resume(net, args, device)
+    elif os.path.exists(prepared):
+        net.text.load_state_dict(torch.load(prepared, map_location=device))
     ema = [p.detach().clone() for p in net.parameters()]
     compile_blocks(net, device)
     mu, ad = split_params(net)
     muon = Muon(mu)
-    adam = torch.optim.AdamW(ad, lr=args.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=device == "cuda")
+    words = {id(p) for p in net.text.parameters()}  # already know their captions: they follow slowly
+    adam = torch.optim.AdamW([{"params": [p for p in ad if id(p) not in words], "pace": 1.0},
+                              {"params": [p for p in ad if id(p) in words], "pace": args.text_pace}],
+                             lr=args.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=device == "cuda")
     pool = Pool(args.pool, device)
     started, step, mark, total = time.time(), 0, time.time(), 0.0
     while pool.n < min(args.first, args.pool):
@@ -359,7 +366,8 @@ def train_dit(args, device):
         z, ids, marks = pool.batch(args.batch * 4 if short else args.batch, 2 if short else 9)
         loss = flow_loss(net, z, ids, marks, args, device)
         loss.backward()
-        adam.param_groups[0]["lr"] = args.lr * f
+        for g in adam.param_groups:
+            g["lr"] = args.lr * f * g["pace"]
         adam.step()
         muon.step(args.muon_lr * f)
         for p in net.parameters():
@@ -437,6 +445,7 @@ def main():
     p.add_argument("--batch", type=int, default=None)
     p.add_argument("--lr", type=float, default=None)
     p.add_argument("--muon-lr", type=float, default=2e-3)
+    p.add_argument("--text-pace", type=float, default=0.2, help="learning rate of the text encoder, relative")
     p.add_argument("--decay", type=float, default=0.25)
     p.add_argument("--ema", type=float, default=0.998)
     p.add_argument("--shift", type=float, default=6.0)
