@@ -1,5 +1,6 @@
 #include "ckpt/safetensors.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,6 +112,24 @@ swan_status swan_ckpt_open(const char *path, const char *stem, swan_ckpt **out)
         *out = c;
     else
         swan_ckpt_close(c);
+    return status;
+}
+
+swan_status swan_ckpt_take(swan_shard *shard, swan_ckpt **out)
+{
+    *out = NULL;
+    swan_ckpt *c = calloc(1, sizeof *c);
+    if (!c) {
+        swan_shard_close(shard);
+        free(shard);
+        return SWAN_FAIL(SWAN_E_NOMEM, "checkpoint: out of memory");
+    }
+    c->shards = shard;
+    c->shard_count = 1;
+    snprintf(c->path, sizeof c->path, "%s", shard->path);
+    swan_status status = join_shards(c);
+    if (status == SWAN_OK) *out = c;
+    else swan_ckpt_close(c);
     return status;
 }
 

@@ -31,4 +31,8 @@ typedef struct swan_shard {
 swan_status swan_shard_open(const char *path, swan_shard *shard);
 void swan_shard_close(swan_shard *shard);
 
+struct swan_ckpt;
+/* A checkpoint of this one shard (from malloc), which it owns from now on, also when this fails. */
+swan_status swan_ckpt_take(swan_shard *shard, struct swan_ckpt **out);
+
 #endif

@@ -8,6 +8,7 @@
 #include "ckpt/config.h"
 #include "pipe/locate.h"
 #include "pipe/memory.h"
+#include "pipe/synthetic.h"
 #include "pipe/usage.h"
 
 /* ---- small things ---- */
@@ -180,7 +181,7 @@ static swan_status check_fit(const swan_engine *e)
     if (e->taehv_path[0] && e->taehv.channels != e->dit.config.out_channels)
         return SWAN_FAIL(SWAN_E_FORMAT, "%s: decodes latents of %lld channels, the transformer makes %lld", e->taehv_path,
                          (long long)e->taehv.channels, (long long)e->dit.config.out_channels);
-    if (swan_tokenizer_vocab(e->tokenizer) > e->umt5.config.vocab)
+    if (e->tokenizer && swan_tokenizer_vocab(e->tokenizer) > e->umt5.config.vocab)
         return SWAN_FAIL(SWAN_E_FORMAT, "%s: the tokenizer has %d ids, the text encoder's table %lld rows", e->directory,
                          swan_tokenizer_vocab(e->tokenizer), (long long)e->umt5.config.vocab);
     return SWAN_OK;
@@ -196,26 +197,39 @@ static swan_status choose_recipe(swan_engine *e, const model_files *f)
     return swan_recipe_choose(&facts, &e->recipe);
 }
 
+/* Everything that is read from the model's directory, recipe included, once the weights are placed. */
+static swan_status open_directory(swan_engine *e, model_files *files)
+{
+    SWAN_TRY(swan_locate_model(e->params->model, e->directory, sizeof e->directory));
+    size_t n = strlen(e->directory);
+    while (n > 1 && e->directory[n - 1] == '/') e->directory[--n] = 0;
+    snprintf(e->name, sizeof e->name, "%s", swan_path_name(e->directory));
+    SWAN_TRY(read_files(e, files));
+    return open_checkpoints(e, files);
+}
+
+/* Sizes first, then the memory, then the weights. */
+static swan_status place_weights(swan_engine *e)
+{
+    swan_arena dry;
+    swan_arena_dry(&dry, "weights");
+    SWAN_TRY(load_weights(e, &dry));
+    SWAN_TRY(check_fit(e));
+    SWAN_TRY(swan_memory_reserve(&e->device, "weights", dry.peak, &e->weights));
+    return load_weights(e, &e->weights);
+}
+
 static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
 {
     e->resident_bytes = swan_usage_resident();
     SWAN_TRY(open_device(e));
     SWAN_TRY(e->device.backend->stream_open(&e->device, &e->stream));
     SWAN_TRY(pick_kernels(e));
-    SWAN_TRY(swan_locate_model(e->params->model, e->directory, sizeof e->directory));
-    size_t n = strlen(e->directory);
-    while (n > 1 && e->directory[n - 1] == '/') e->directory[--n] = 0;
-    snprintf(e->name, sizeof e->name, "%s", swan_path_name(e->directory));
     model_files files = {0};
-    swan_status s = read_files(e, &files);
-    if (!s) s = open_checkpoints(e, &files);
-    swan_arena dry;
-    swan_arena_dry(&dry, "weights");
-    if (!s) s = load_weights(e, &dry);
-    if (!s) s = check_fit(e);
-    if (!s) s = swan_memory_reserve(&e->device, "weights", dry.peak, &e->weights);
-    if (!s) s = load_weights(e, &e->weights);
-    if (!s) s = choose_recipe(e, &files);
+    bool made_up = e->params->weights == SWAN_WEIGHTS_RANDOM;
+    swan_status s = made_up ? swan_synthetic_open(e) : open_directory(e, &files);
+    if (!s) s = place_weights(e);
+    if (!s && !made_up) s = choose_recipe(e, &files);
     close_files(&files);
     if (s) return s;
     swan_engine_log(callbacks, SWAN_LOG_INFO, "model %s: %.3g B parameters, recipe: %s", e->name,

@@ -24,6 +24,7 @@ struct swan_engine {
     char directory[SWAN_PATH_MAX];
     char name[128];            /* last part of the directory: for messages and metadata */
     char class_name[64];
+    bool synthetic;            /* made-up weights (pipe/synthetic.h); there is no directory, and no tokenizer */
     uint64_t resident_bytes;   /* of the process before anything was mapped */
     unsigned cpu_features;
     swan_device device;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pipe/memory.h"
+#include "pipe/synthetic.h"
 #include "pipe/usage.h"
 #include "tok/clean.h"
 
@@ -130,6 +131,10 @@ static swan_status fill_geometry(struct swan_session *s)
 
 swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count)
 {
+    if (engine->synthetic) {
+        swan_synthetic_tokenize(engine->umt5.config.vocab, prompt, ids, SWAN_TEXT_TOKENS, count);
+        return SWAN_OK;
+    }
     char *clean;
     SWAN_TRY(swan_prompt_clean(prompt, strlen(prompt), &clean));
     swan_status status = swan_tokenizer_encode(engine->tokenizer, clean, ids, SWAN_TEXT_TOKENS, count);

@@ -33,6 +33,7 @@ static const struct {
     {"model", "", {"a dir/with spaces", "/", "x"}, {0}},
     {"transformer", "", {"t.safetensors"}, {0}},
     {"taehv", "", {"d.safetensors"}, {0}},
+    {"weights", "files", {"files", "random"}, {0}},
     {"device", "", {"auto", "cpu"}, {0}},
     {"threads", "0", {"0", "1", "1024", "+7"}, {NULL, NULL, NULL, "7"}},
     {"precision", "auto", {"auto", "exact", "parity-bf16"}, {0}},
