@@ -52,6 +52,10 @@ SWAN_CUDA_FAST(vsa_coarse, mma)         /* head_dim 128, at most 1216 tiles (sha
 SWAN_CUDA_FAST(linear_bf16, sm90)       /* K and N multiples of 8 */
 SWAN_CUDA_FAST(attn_dense, sm90)        /* head_dim 128; no rel_bias */
 SWAN_CUDA_FAST(attn_block_sparse, sm90) /* head_dim 128 */
+SWAN_CUDA_FAST(linear_bf16, mma)        /* K and N multiples of 8 */
+SWAN_CUDA_FAST(attn_dense, mma)         /* head_dim 64 or 128 */
+SWAN_CUDA_FAST(attn_dense, mma32)       /* the same, for multiprocessors with 100 KiB of shared memory */
+SWAN_CUDA_FAST(attn_block_sparse, mma)  /* head_dim 128 */
 #undef SWAN_CUDA_FAST
 
 /* y = epilogue(r + bias) for products that a library made: r f32 [M, N] contiguous, the rest from a. */
