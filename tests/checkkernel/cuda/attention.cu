@@ -206,6 +206,7 @@ void run_case(const std::string &name, const shape &c, const tiling *g, const de
     cudaFree(start), cudaFree(index), cudaFree(tile_of);
 }
 
+/* round_p: fast, with P rounded to bf16. */
 struct dense_row {
     std::string name;
     dense_fn f;
@@ -213,7 +214,20 @@ struct dense_row {
 };
 const dense_row dense_rows[] = {
     {"attn.dense naive", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_naive(0, a, SWAN_BF16); }, false},
+    {"attn.dense mma", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_mma(0, a); }, true},
+    {"attn.dense mma32", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_mma32(0, a); }, true},
     {"attn.dense sm90", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_sm90(0, a); }, true}};
+struct sparse_row {
+    std::string name;
+    sparse_fn f;
+    bool round_p;
+};
+const sparse_row sparse_rows[] = {
+    {"attn.block_sparse naive",
+     [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_naive(0, a, SWAN_BF16); }, false},
+    {"attn.block_sparse mma", [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_mma(0, a); }, true},
+    {"attn.block_sparse sm90", [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_sm90(0, a); },
+     true}};
 
 } // namespace
 
@@ -222,6 +236,7 @@ void check_attention(bool quick)
     std::vector<int> lengths = {1, 63, 64, 65, 127, 128, 129, 175, 176, 177, 257, 353};
     if (quick) lengths = {1, 65, 129, 177, 400};
     for (auto &f : dense_rows) {
+        if (!wanted(f.name)) continue;
         for (int L : lengths) run_case(f.name, {L, L, 2, 1.0f, 0.0f, false, false}, nullptr, f.f, nullptr, f.round_p);
         run_case(f.name, {300, 512, 3, 1.0f, 0.5f, true, false}, nullptr, f.f, nullptr, f.round_p);
         run_case(f.name, {129, 97, 1, 3.0f, 0.0f, true, true}, nullptr, f.f, nullptr, f.round_p);
@@ -231,26 +246,15 @@ void check_attention(bool quick)
                      f.round_p); /* the clustered form, odd tiles */
             run_case(f.name, {2048, 4096, 5, 0.3f, 0.5f, false, false}, nullptr, f.f, nullptr, f.round_p);
         }
+        if (quick || !f.round_p) continue;
+        run_case(f.name, {23296, 23296, 12, 1.0f, 0.5f, false, false}, nullptr, f.f, nullptr, true);
+        run_case(f.name, {32760, 32760, 12, 1.0f, 0.5f, false, false}, nullptr, f.f, nullptr, true);
+        run_case(f.name, {32760, 513, 12, 1.0f, 0.5f, true, false}, nullptr, f.f, nullptr, true);
     }
-    if (!quick) {
-        const dense_row &fast = dense_rows[1];
-        run_case(fast.name, {23296, 23296, 12, 1.0f, 0.5f, false, false}, nullptr, fast.f, nullptr, true);
-        run_case(fast.name, {32760, 32760, 12, 1.0f, 0.5f, false, false}, nullptr, fast.f, nullptr, true);
-        run_case(fast.name, {32760, 513, 12, 1.0f, 0.5f, true, false}, nullptr, fast.f, nullptr, true);
-    }
-    struct {
-        const char *name;
-        sparse_fn f;
-        bool round_p;
-    } sparse[] = {
-        {"attn.block_sparse naive",
-         [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_naive(0, a, SWAN_BF16); }, false},
-        {"attn.block_sparse sm90",
-         [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_sm90(0, a); }, true}};
     const int grids[][4] = {{4, 4, 4, 1},   {5, 6, 7, 3},      {1, 1, 1, 1},    {8, 8, 8, 8},
                             {9, 10, 12, 5}, {21, 30, 52, 125}, {16, 28, 52, 73}};
-    for (auto &f : sparse)
-        for (int i = 0; i < (quick ? 3 : 7); i++) {
+    for (auto &f : sparse_rows)
+        for (int i = 0; wanted(f.name) && i < (quick ? 3 : 7); i++) {
             const int H = i >= 5 ? 12 : 2, L = grids[i][0] * grids[i][1] * grids[i][2];
             const tiling g = make_tiling(grids[i][0], grids[i][1], grids[i][2], H, grids[i][3]);
             run_case(f.name, {L, L, H, 1.0f, 0.5f, false, false}, &g, nullptr, f.f, f.round_p);
@@ -266,10 +270,15 @@ void bench_attention()
         d.q = qkv.p(), d.k = qkv.p() + 1536, d.v = qkv.p() + 3072, d.out = out.p(), d.scale = 0.08838834764831845f;
         d.Lq = d.Lk = L, d.heads = 12, d.head_dim = 128, d.ldq = d.ldk = d.ldv = 3 * 1536, d.ldo = 1536;
         const double flop = 4.0 * L * L * 1536;
-        for (int round = 0; round < 2; round++) { /* twice: the difference is the noise */
-            const float ms = time_ms(15, [&](int) { CK(swan_cuda_attn_dense_sm90(0, &d)); });
-            printf("%-32s L=%d  %7.3f ms  %6.1f TFLOPS\n", "attn.dense sm90", L, ms, flop / ms * 1e-9);
-        }
+        auto each_dense = [](const std::function<void(const dense_row &)> &run) {
+            for (auto &f : dense_rows)
+                if (f.round_p && wanted(f.name)) run(f);
+        };
+        for (int round = 0; round < 2; round++) /* twice: the difference is the noise */
+            each_dense([&](const dense_row &f) {
+                const float ms = time_ms(15, [&](int) { CK(f.f(&d)); });
+                printf("%-32s L=%d  %7.3f ms  %6.1f TFLOPS\n", f.name.c_str(), L, ms, flop / ms * 1e-9);
+            });
         /* Cross-attention: 512 text keys, and about 100 of which the last stands for the padding. */
         matrix kv(512, 2 * 1536);
         buffer bias(512 * 4);
@@ -278,9 +287,11 @@ void bench_attention()
         for (int Lk : {512, 101}) {
             d.k = kv.p(), d.v = kv.p() + 1536, d.Lk = Lk, d.ldk = d.ldv = 3072,
             d.key_bias = Lk == 512 ? nullptr : bias.at<float>();
-            const float ms = time_ms(20, [&](int) { CK(swan_cuda_attn_dense_sm90(0, &d)); });
-            printf("%-32s L=%d Lk=%d  %7.3f ms  %6.1f TFLOPS\n", "attn.dense sm90 cross", L, Lk, ms,
-                   4.0 * L * Lk * 1536 / ms * 1e-9);
+            each_dense([&](const dense_row &f) {
+                const float ms = time_ms(20, [&](int) { CK(f.f(&d)); });
+                printf("%-32s L=%d Lk=%d  %7.3f ms  %6.1f TFLOPS\n", (f.name + " cross").c_str(), L, Lk, ms,
+                       4.0 * L * Lk * 1536 / ms * 1e-9);
+            });
         }
         const bool big = L == 32760;
         const tiling g = big ? make_tiling(21, 30, 52, 12, 125) : make_tiling(16, 28, 52, 12, 73);
@@ -291,13 +302,13 @@ void bench_attention()
         b.L = L, b.tiles = g.tiles, b.topk = g.topk, b.heads = 12, b.head_dim = 128, b.ldq = b.ldk = b.ldv = 3 * 1536,
         b.ldo = 1536;
         const double padded = 4.0 * g.tiles * 64 * g.topk * 64 * 1536;
-        for (int i = 0; i < 2; i++) {
-            const float ms = time_ms(9, [&](int) { CK(swan_cuda_attn_block_sparse_sm90(0, &b)); });
-            printf("%-32s L=%d tiles=%d topk=%d  %7.3f ms  %6.1f TFLOPS padded\n", "attn.block_sparse sm90", L,
-                   g.tiles, g.topk, ms, padded / ms * 1e-9);
-        }
-        const float ms = time_ms(3, [&](int) { CK(swan_cuda_attn_block_sparse_naive(0, &b, SWAN_BF16)); });
-        printf("%-32s L=%d  %7.3f ms  %6.1f TFLOPS padded\n", "attn.block_sparse naive", L, ms, padded / ms * 1e-9);
+        for (int i = 0; i < 2; i++)
+            for (auto &f : sparse_rows) {
+                if (!wanted(f.name) || (i && !f.round_p)) continue;
+                const float ms = time_ms(f.round_p ? 9 : 3, [&](int) { CK(f.f(&b)); });
+                printf("%-32s L=%d tiles=%d topk=%d  %7.3f ms  %6.1f TFLOPS padded\n", f.name.c_str(), L, g.tiles, g.topk, ms,
+                       padded / ms * 1e-9);
+            }
         cudaFree(start), cudaFree(index);
     }
 }

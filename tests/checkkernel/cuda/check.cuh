@@ -28,6 +28,10 @@ typedef __nv_bfloat16 bf16;
 
 extern int g_checks, g_failures;
 extern uint64_t g_seed;
+extern std::string g_only;
+
+/* Is a row of this name asked for? (only=TEXT) */
+inline bool wanted(const std::string &row) { return row.find(g_only) != std::string::npos; }
 
 /* Device memory between two canaries of 1 KiB, prefilled with NaN (all bits set). */
 struct buffer {

@@ -51,30 +51,33 @@ typedef std::function<int(const swan_linear_bf16_args *)> linear_fn;
 struct shape {
     int M, N, K, epi;
     bool bias, outliers;
+    size_t workspace = 0; /* bytes */
 };
 
 void run_case(const char *name, const linear_fn &f, const shape &c)
 {
     const int M = c.M, N = c.N, K = c.K, epi = c.epi;
     matrix x(M, K, 8, 130), w(N, K), y(M, N, 16, 70), y0(M, N, 16, 70);
+    buffer workspace(c.workspace);
     buffer b((size_t)N * 4), g((size_t)N * 4);
     fill(x, 1.0f, 0.2f, c.outliers), fill(w, 1.0f / sqrtf((float)K), 0.02f), fill(y0);
     fill_f32(b.at<float>(), N, 0.5f, 0.0f), fill_f32(g.at<float>(), N, 1.0f, 0.0f);
     swan_linear_bf16_args a = {};
     a.x = x.p(), a.w = w.p(), a.bias = c.bias ? b.at<float>() : nullptr, a.gate = g.at<float>(), a.y = y.p();
-    a.M = M, a.N = N, a.K = K, a.ldx = x.ld, a.ldy = y.ld, a.epilogue = (swan_epilogue)epi;
+    a.M = M, a.N = N, a.K = K, a.ldx = x.ld, a.ldy = y.ld, a.epilogue = (swan_epilogue)epi, a.workspace = workspace.at<char>();
     char label[128];
     snprintf(label, sizeof label, "%s M=%d N=%d K=%d epi=%d%s%s", name, M, N, K, epi, c.bias ? " bias" : "",
              c.outliers ? " outliers" : "");
     auto run = [&] {
         y.mem.poison();
         if (epi >= SWAN_EPI_MUL) CK(cudaMemcpy(y.p(), y0.p(), y.mem.bytes, cudaMemcpyDeviceToDevice));
+        workspace.poison(); /* what an arena gives is never clean */
         CK(f(&a));
         finish(label);
     };
     run();
     const std::vector<unsigned char> first = y.mem.host();
-    const bool margins = margins_intact(y);
+    const bool margins = margins_intact(y) && workspace.intact();
     const long bad = count_bad(y);
     run();
     const bool repeat = same_bits(y.mem, first);
@@ -176,19 +179,94 @@ float cublas_ms(const swan_linear_bf16_args &a)
     return best;
 }
 
+const struct {
+    const char *name;
+    linear_fn f;
+    bool fast;
+} rows[] = {
+    {"linear.bf16 naive", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_naive(0, a, SWAN_BF16); }, false},
+    {"linear.bf16 mma", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_mma(0, a); }, true},
+    {"linear.bf16 sm90", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_sm90(0, a); }, true}};
+
+/* Few rows: tails of every size, every epilogue, and the text encoder's matrices. */
+void check_skinny(bool quick)
+{
+    const linear_fn f = [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_skinny(0, a); };
+    std::vector<shape> cases;
+    for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
+        cases.push_back({epi == SWAN_EPI_ADD ? 160 : 33 + epi, 264, 712, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
+    for (int M : quick ? std::vector<int>{1, 65} : std::vector<int>{1, 7, 31, 32, 63, 64, 65, 96, 97, 127, 128, 129, 160})
+        cases.push_back({M, 256, 1000, SWAN_EPI_NONE, true, false});
+    for (int K : {8, 56, 64, 72, 256, 320}) cases.push_back({20, 136, K, SWAN_EPI_ADD, false, false});
+    if (!quick) {
+        for (int N : {8, 120, 128, 136, 9216}) cases.push_back({1, N, 1536, SWAN_EPI_SILU, true, true});
+        for (int M : {17, 64, 100, 128, 150}) {
+            cases.push_back({M, 4096, 4096, M == 64 ? SWAN_EPI_NONE : SWAN_EPI_ADD, false, false});
+            cases.push_back({M, 10240, 4096, M == 64 ? SWAN_EPI_GELU : SWAN_EPI_MUL, false, false});
+            cases.push_back({M, 4096, 10240, SWAN_EPI_ADD, false, M == 64});
+        }
+    }
+    for (shape &c : cases) {
+        swan_linear_bf16_args a = {};
+        a.M = c.M, a.N = c.N, a.K = c.K, a.ldx = a.K, a.ldy = a.N;
+        c.workspace = swan_cuda_linear_bf16_skinny_bytes(&a);
+        run_case("linear.bf16 skinny", f, c);
+    }
+}
+
+/* The text encoder's matrices, a layer after the other, so that the weights come from memory. */
+void bench_skinny()
+{
+    const struct {
+        int N, K;
+        swan_epilogue epi;
+    } calls[] = {{4096, 4096, SWAN_EPI_NONE}, {4096, 4096, SWAN_EPI_NONE}, {4096, 4096, SWAN_EPI_NONE},
+                 {4096, 4096, SWAN_EPI_ADD},  {10240, 4096, SWAN_EPI_GELU}, {10240, 4096, SWAN_EPI_MUL}, {4096, 10240, SWAN_EPI_ADD}};
+    matrix w(24 * 47104, 4096), x(160, 10240), y(160, 10240);
+    fill(w, 0.02f), fill(x), fill(y);
+    buffer workspace(32 << 20);
+    swan_linear_bf16_args a = {};
+    a.x = x.p(), a.y = y.p(), a.workspace = workspace.at<char>();
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    CK(cudaStreamCreate(&stream));
+    for (int M : {1, 32, 64, 96, 128, 160}) {
+        for (int which : {0, 4, 6}) { /* one shape, from 24 places */
+            a.M = M, a.N = calls[which].N, a.K = calls[which].K, a.epilogue = calls[which].epi, a.ldx = a.K, a.ldy = a.N;
+            const float ms = time_ms(3, [&](int) {
+                for (int i = 0; i < 48; i++) {
+                    a.w = w.p() + (int64_t)(i % 24) * 47104 * 4096;
+                    CK(swan_cuda_linear_bf16_skinny(0, &a));
+                }
+            }) / 48;
+            a.w = w.p();
+            printf("linear.bf16 skinny M=%d N=%d K=%d  %7.4f ms  %5.2f TB/s of W\n", M, (int)a.N, (int)a.K, ms,
+                   2.0 * a.N * a.K / ms * 1e-9);
+        }
+        CK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+        int64_t row = 0;
+        for (int layer = 0; layer < 24; layer++)
+            for (auto &c : calls) {
+                a.w = w.p() + row * 4096, row += (int64_t)c.N * c.K / 4096;
+                a.N = c.N, a.K = c.K, a.epilogue = c.epi, a.ldx = c.K, a.ldy = c.N;
+                CK(swan_cuda_linear_bf16_skinny(stream, &a));
+            }
+        CK(cudaStreamEndCapture(stream, &graph));
+        CK(cudaGraphInstantiate(&exec, graph, 0));
+        const float ms = time_ms(9, [&](int) { CK(cudaGraphLaunch(exec, 0)); });
+        printf("linear.bf16 skinny M=%d, 24 layers as a graph  %7.3f ms  %5.2f TB/s of W\n", M, ms, w.mem.bytes / ms * 1e-9);
+        cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
+    }
+    cudaStreamDestroy(stream);
+}
+
 } // namespace
 
 void check_linear(bool quick)
 {
-    struct {
-        const char *name;
-        linear_fn f;
-        bool fast;
-    } rows[] = {
-        {"linear.bf16 naive", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_naive(0, a, SWAN_BF16); },
-         false},
-        {"linear.bf16 sm90", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_sm90(0, a); }, true}};
     for (auto &r : rows) {
+        if (!wanted(r.name)) continue;
         for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
             run_case(r.name, r.f, {129, 264, 136, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
         for (int M : quick ? std::vector<int>{1, 65, 257}
@@ -205,10 +283,12 @@ void check_linear(bool quick)
             run_case(r.name, r.f, {23296, 1536, 1536, SWAN_EPI_ADD, true, false});
         }
     }
+    check_skinny(quick);
 }
 
 void bench_linear()
 {
+    bench_skinny();
     const struct {
         const char *name;
         int N, K;
@@ -227,10 +307,14 @@ void bench_linear()
             a.M = M, a.N = s.N, a.K = s.K, a.ldx = s.K, a.ldy = s.N, a.epilogue = s.epi;
             const double flop = 2.0 * M * s.N * s.K;
             const float lt0 = cublas_ms(a);
-            const float ms = time_ms(15, [&](int) { CK(swan_cuda_linear_bf16_sm90(0, &a)); });
+            float ms[3] = {};
+            for (int i = 0; i < 3; i++)
+                if (rows[i].fast && wanted(rows[i].name)) ms[i] = time_ms(15, [&](int) { CK(rows[i].f(&a)); });
             const float lt1 = cublas_ms(a), lt = std::min(lt0, lt1);
-            printf("linear.bf16 sm90 %-10s M=%d N=%d K=%d  %7.3f ms  %6.1f TFLOPS   cuBLASLt (best of 8) %6.1f\n",
-                   s.name, M, s.N, s.K, ms, flop / ms * 1e-9, lt > 0 ? flop / lt * 1e-9 : 0.0);
+            for (int i = 0; i < 3; i++)
+                if (ms[i] > 0)
+                    printf("%-16s %-10s M=%d N=%d K=%d  %7.3f ms  %6.1f TFLOPS   cuBLASLt (best of 8) %6.1f\n", rows[i].name,
+                           s.name, M, s.N, s.K, ms[i], flop / ms[i] * 1e-9, lt > 0 ? flop / lt * 1e-9 : 0.0);
         }
     }
 }

@@ -1,7 +1,8 @@
 /* Checks and times the CUDA kernels on the GPU at hand. Built with -DSWAN_CUDA=ON, and -DSWAN_CORE_ONLY=ON where there are no
  * other libraries than CUDA:
- *   check_cuda [quick|full|bench|all] [attention] [linear] [norm] [vsa] [seed=N]
- * quick: small shapes (for the sanitizers); full: all checks; bench: timings. Exit code 1 when a check failed. */
+ *   check_cuda [quick|full|bench|all] [attention] [linear] [norm] [vsa] [seed=N] [only=TEXT]
+ * quick: small shapes (for the sanitizers); full: all checks; bench: timings. only: of attention and linear, rows whose name
+ * (attn.dense mma) contains TEXT. Exit code 1 when a check failed. */
 #include "check.cuh"
 
 #include <cstdarg>
@@ -10,6 +11,7 @@
 
 int g_checks, g_failures;
 uint64_t g_seed;
+std::string g_only;
 
 static __global__ void fill_kernel(bf16 *p, int64_t rows, int64_t cols, int64_t ld, float sd, float mean,
                                    int outliers, uint64_t seed)
@@ -157,6 +159,7 @@ int main(int argc, char **argv)
         const std::string s = argv[i];
         if (s == "quick" || s == "full" || s == "bench" || s == "all") mode = s;
         else if (s.rfind("seed=", 0) == 0) g_seed = strtoull(argv[i] + 5, nullptr, 10);
+        else if (s.rfind("only=", 0) == 0) g_only = s.substr(5);
         else names.push_back(s);
     }
     auto wants = [&](const char *n) {

@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(SWAN_FLASH_MMA_THREADS, 2) dense_bf16_mma(cons
     swan_grid_wait();
     swan_flash_mma_copy<D, BM>(q, p.q + row0 * p.ldq + head * D, p.ldq, p.Lq - row0);
     swan_flash_mma_copy<D, BN>(k, p.k + head * D, p.ldk, p.Lk);
-    swan_cp_commit();
+    swan_copy_commit();
 
     const uint32_t at_q = q + warp * (16 * MT) * 2 * D + swan_flash_mma_lane_a<D>();
     const uint32_t at_k = k + swan_flash_mma_lane_b<D>(), at_v = v + swan_flash_mma_lane_a<D>();
@@ -90,16 +90,16 @@ __global__ void __launch_bounds__(SWAN_FLASH_MMA_THREADS, 2) dense_bf16_mma(cons
 #pragma unroll 1
     for (int n0 = 0; n0 < p.Lk; n0 += BN) {
         const int left = p.Lk - n0;
-        swan_cp_wait<0>();
+        swan_copy_wait<0>();
         __syncthreads(); /* K is there, and V has been read */
         swan_flash_mma_copy<D, BN>(v, p.v + head * D + n0 * p.ldv, p.ldv, left);
-        swan_cp_commit();
+        swan_copy_commit();
         swan_flash_mma_qk<D, MT, BN>(s, nullptr, at_q, at_k);
-        swan_cp_wait<0>();
+        swan_copy_wait<0>();
         __syncthreads(); /* V is there, and K has been read */
         if (left > BN) {
             swan_flash_mma_copy<D, BN>(k, p.k + head * D + (n0 + BN) * p.ldk, p.ldk, left - BN);
-            swan_cp_commit();
+            swan_copy_commit();
         }
         if (BIAS) add_bias<BN>(s, p, head, row0 + warp * 16 * MT + (lane >> 2), n0 + 2 * (lane & 3));
         if (left < BN) mask<BN>(s, left - 2 * (lane & 3));

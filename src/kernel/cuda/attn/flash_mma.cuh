@@ -40,7 +40,12 @@ SWAN_DEV void swan_flash_mma_copy(uint32_t dst, const __nv_bfloat16 *src, int64_
     dst += swan_flash_mma_at<D>(row, chunk);
 #pragma unroll
     for (int i = 0; i < ROWS / STEP; i++)
-        swan_cp_async(dst + i * STEP * 2 * D, src + i * STEP * ld, row + i * STEP < count);
+        swan_copy16(dst + i * STEP * 2 * D, src + i * STEP * ld, row + i * STEP < count);
+}
+
+SWAN_DEV void swan_flash_mma_put(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+{
+    swan_mma(d, a[0], a[1], a[2], a[3], b0, b1);
 }
 
 /* Columns 16 step .. + 15 of the warp's rows as operand A. */
@@ -49,7 +54,7 @@ SWAN_DEV void swan_flash_mma_load_q(uint32_t (&a)[MT][4], const uint32_t (*q_reg
 {
 #pragma unroll
     for (int i = 0; i < MT; i++) {
-        if (!q_regs) swan_ldmatrix(a[i], (q ^ (step * 32)) + i * 32 * D);
+        if (!q_regs) swan_ldmatrix_x4(a[i], (q ^ (step * 32)) + i * 32 * D);
         else
 #pragma unroll
             for (int e = 0; e < 4; e++) a[i][e] = q_regs[step][e];
@@ -69,18 +74,18 @@ SWAN_DEV void swan_flash_mma_qk(float (&s)[MT][BN / 8][4], const uint32_t (*q_re
     constexpr int PAIRS = BN / 16; /* of eight keys */
     uint32_t a[2][MT][4], b[2][4];
     swan_flash_mma_load_q<D, MT>(a[0], q_regs, q, 0);
-    swan_ldmatrix(b[0], k);
+    swan_ldmatrix_x4(b[0], k);
 #pragma unroll
     for (int step = 0; step < D / 16; step++) {
         if (step + 1 < D / 16) swan_flash_mma_load_q<D, MT>(a[(step + 1) & 1], q_regs, q, step + 1);
 #pragma unroll
         for (int j = 0; j < PAIRS; j++) { /* loads one pair ahead of the products */
             const int at = step * PAIRS + j, next = at + 1;
-            if (next < D / 16 * PAIRS) swan_ldmatrix(b[next & 1], (k ^ (next / PAIRS * 32)) + next % PAIRS * 32 * D);
+            if (next < D / 16 * PAIRS) swan_ldmatrix_x4(b[next & 1], (k ^ (next / PAIRS * 32)) + next % PAIRS * 32 * D);
 #pragma unroll
             for (int i = 0; i < MT; i++) {
-                swan_mma(s[i][2 * j], a[step & 1][i], b[at & 1][0], b[at & 1][1]);
-                swan_mma(s[i][2 * j + 1], a[step & 1][i], b[at & 1][2], b[at & 1][3]);
+                swan_flash_mma_put(s[i][2 * j], a[step & 1][i], b[at & 1][0], b[at & 1][1]);
+                swan_flash_mma_put(s[i][2 * j + 1], a[step & 1][i], b[at & 1][2], b[at & 1][3]);
             }
         }
     }
@@ -155,14 +160,14 @@ SWAN_DEV void swan_flash_mma_pv(float (&o)[MT][D / 8][4], const float (&s)[MT][B
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 a[i][e] = swan_pack_bf16(s[i][2 * step + (e >> 1)][2 * (e & 1)], s[i][2 * step + (e >> 1)][2 * (e & 1) + 1]);
-        swan_ldmatrix_trans(b[0], v + step * 32 * D);
+        swan_ldmatrix_x4_trans(b[0], v + step * 32 * D);
 #pragma unroll
         for (int j = 0; j < D / 16; j++) {
-            if (j + 1 < D / 16) swan_ldmatrix_trans(b[(j + 1) & 1], (v ^ ((j + 1) * 32)) + step * 32 * D);
+            if (j + 1 < D / 16) swan_ldmatrix_x4_trans(b[(j + 1) & 1], (v ^ ((j + 1) * 32)) + step * 32 * D);
 #pragma unroll
             for (int i = 0; i < MT; i++) {
-                swan_mma(o[i][2 * j], a[i], b[j & 1][0], b[j & 1][1]);
-                swan_mma(o[i][2 * j + 1], a[i], b[j & 1][2], b[j & 1][3]);
+                swan_flash_mma_put(o[i][2 * j], a[i], b[j & 1][0], b[j & 1][1]);
+                swan_flash_mma_put(o[i][2 * j + 1], a[i], b[j & 1][2], b[j & 1][3]);
             }
         }
     }
@@ -195,11 +200,7 @@ SWAN_DEV void swan_flash_mma_store(__nv_bfloat16 *out, int64_t ld, int rows, con
     const int chunk = lane % CHUNKS;
 #pragma unroll 4
     for (int r = lane / CHUNKS; r < 16 * MT; r += 32 / CHUNKS) {
-        uint4 v;
-        asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-                     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                     : "r"(stage + swan_flash_mma_at<D>(r, chunk))
-                     : "memory");
+        const uint4 v = swan_lds16(stage + swan_flash_mma_at<D>(r, chunk));
         if (r < rows) *(uint4 *)(out + r * ld + chunk * 8) = v;
     }
 }

@@ -98,7 +98,7 @@ SWAN_DEV void copy_block(uint32_t dst, const __nv_bfloat16 *src, int64_t ld, con
 #pragma unroll
     for (int i = 0; i < BN / 8; i++) {
         const int row = l.rows[(b & 1) * BN + r0 + 8 * i];
-        swan_cp_async(dst + i * 8 * 2 * D, src + max(row, 0) * ld + chunk * 8, row >= 0);
+        swan_copy16(dst + i * 8 * 2 * D, src + max(row, 0) * ld + chunk * 8, row >= 0);
     }
 }
 
@@ -120,40 +120,40 @@ __global__ void __launch_bounds__(SWAN_FLASH_MMA_THREADS, 3) sparse_bf16_mma(con
     swan_grid_wait();
     const int row0 = __ldg(p.start + tile), rows = __ldg(p.start + tile + 1) - row0;
     swan_flash_mma_copy<D, BM>(v, p.q + row0 * p.ldq + head * D, p.ldq, rows);
-    swan_cp_commit();
+    swan_copy_commit();
     keys l;
     list_keys(l, (int32_t *)raw + 2 * TILE_BYTES / 4, p.index + ((int64_t)head * p.tiles + tile) * p.topk, p);
     list_rows(l, 0);
     __syncthreads();
     copy_block(k, p.k + head * D, p.ldk, l, 0);
-    swan_cp_commit();
+    swan_copy_commit();
 
     float o[1][D / 8][4], s[1][BN / 8][4];
     uint32_t q[D / 16][4];
     swan_flash_mma_stats<1> st;
     swan_flash_mma_begin<D, 1>(o, st);
-    swan_cp_wait<1>();
+    swan_copy_wait<1>();
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < D / 16; i++)
-        swan_ldmatrix(q[i], (v + warp * 16 * 2 * D + swan_flash_mma_lane_a<D>()) ^ (i * 32));
+        swan_ldmatrix_x4(q[i], (v + warp * 16 * 2 * D + swan_flash_mma_lane_a<D>()) ^ (i * 32));
     const uint32_t at_k = k + swan_flash_mma_lane_b<D>(), at_v = v + swan_flash_mma_lane_a<D>();
     const bool busy = warp * 16 < rows;
     const int blocks = (l.total + BN - 1) / BN;
 #pragma unroll 1
     for (int b = 0; b < blocks; b++) {
         const int left = l.total - b * BN;
-        swan_cp_wait<0>();
+        swan_copy_wait<0>();
         __syncthreads(); /* K is there, and V (at first: Q) has been read */
         copy_block(v, p.v + head * D, p.ldv, l, b);
-        swan_cp_commit();
+        swan_copy_commit();
         if (left > BN) list_rows(l, b + 1);
         if (busy) swan_flash_mma_qk<D, 1, BN>(s, q, 0, at_k);
-        swan_cp_wait<0>();
+        swan_copy_wait<0>();
         __syncthreads(); /* V is there, and K has been read */
         if (left > BN) {
             copy_block(k, p.k + head * D, p.ldk, l, b + 1);
-            swan_cp_commit();
+            swan_copy_commit();
         }
         if (busy) {
             if (left < BN) mask(s, left - 2 * (lane & 3));

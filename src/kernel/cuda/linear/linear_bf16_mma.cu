@@ -73,11 +73,11 @@ template <int WN> SWAN_DEV void copy(copier<WN> &c, int slot)
     const uint32_t to = c.dst + slot * shape<WN>::stage_bytes;
     const bool there = c.left > 0;
 #pragma unroll
-    for (int i = 0; i < c.XS; i++) swan_cp_async(to + i * c.ROWS * ROW_BYTES, c.x + c.at_x[i], there);
+    for (int i = 0; i < c.XS; i++) swan_copy16(to + i * c.ROWS * ROW_BYTES, c.x + c.at_x[i], there);
 #pragma unroll
     for (int i = 0; i < c.WS; i++)
-        swan_cp_async(to + shape<WN>::a_bytes + i * c.ROWS * ROW_BYTES, c.w + c.at_w[i], there);
-    swan_cp_commit();
+        swan_copy16(to + shape<WN>::a_bytes + i * c.ROWS * ROW_BYTES, c.w + c.at_w[i], there);
+    swan_copy_commit();
     c.x += BK, c.w += BK, c.left -= BK;
 }
 
@@ -89,8 +89,8 @@ SWAN_DEV void load_fragments(fragments &f, uint32_t a, uint32_t b)
 {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        swan_ldmatrix(f.a[i], a + i * 16 * ROW_BYTES);
-        swan_ldmatrix(f.b[i], b + i * 16 * ROW_BYTES);
+        swan_ldmatrix_x4(f.a[i], a + i * 16 * ROW_BYTES);
+        swan_ldmatrix_x4(f.b[i], b + i * 16 * ROW_BYTES);
     }
 }
 
@@ -99,7 +99,8 @@ SWAN_DEV void multiply(float (&acc)[4][8][4], const fragments &f)
 #pragma unroll
     for (int i = 0; i < 4; i++)
 #pragma unroll
-        for (int j = 0; j < 8; j++) swan_mma(acc[i][j], f.a[i], f.b[j >> 1][2 * (j & 1)], f.b[j >> 1][2 * (j & 1) + 1]);
+        for (int j = 0; j < 8; j++) swan_mma(acc[i][j], f.a[i][0], f.a[i][1], f.a[i][2], f.a[i][3], f.b[j >> 1][2 * (j & 1)],
+                     f.b[j >> 1][2 * (j & 1) + 1]);
 }
 
 SWAN_DEV float apply(int epilogue, float r, float gate, float old)
@@ -181,7 +182,7 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
     float acc[4][8][4] = {};
     fragments f[2];
     int slot = 0, free_slot = S::stages - 1;
-    swan_cp_wait<S::stages - 2>();
+    swan_copy_wait<S::stages - 2>();
     __syncthreads();
     load_fragments(f[0], smem + at_a, smem + at_b);
 #pragma unroll 1
@@ -190,7 +191,7 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
         load_fragments(f[1], base + (at_a ^ 32), base + (at_b ^ 32));
         copy(c, free_slot); /* its last readers have passed the barrier below */
         multiply(acc, f[0]);
-        swan_cp_wait<S::stages - 2>();
+        swan_copy_wait<S::stages - 2>();
         __syncthreads();
         free_slot = slot;
         slot = slot + 1 == S::stages ? 0 : slot + 1;
@@ -198,7 +199,7 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
         load_fragments(f[0], base + at_a, base + at_b); /* after the last step: zeros, not used */
         multiply(acc, f[1]);
     }
-    swan_cp_wait<0>();
+    swan_copy_wait<0>();
     __syncthreads();
     store(p, acc, (float *)raw + warp * 32 * PITCH, m0 + wm * 64, n0 + wn * 64);
 }
