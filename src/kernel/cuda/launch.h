@@ -8,7 +8,7 @@
  *
  * `_naive`: sm_80 and up, activations of `format` (F32 or BF16), any shape (attention: head_dim <= 128; coarse: at most
  * 8,192 tiles), obviously right. The others take bf16 activations, 16-byte aligned bases and strides that are multiples
- * of 8. `_vec`, `_mma`: sm_80 and up. `_sm90`: compute capability 9.0 alone. */
+ * of 8. `_vec`, `_mma`, `_skinny`: sm_80 and up. `_sm90`: compute capability 9.0 alone. */
 #ifndef SWAN_KERNEL_CUDA_LAUNCH_H
 #define SWAN_KERNEL_CUDA_LAUNCH_H
 
@@ -48,8 +48,10 @@ SWAN_CUDA_NAIVE(image_to_rgb8)
 SWAN_CUDA_FAST(norm_layer, vec)         /* D a multiple of 8, at most 5120 */
 SWAN_CUDA_FAST(norm_rms, vec)           /* the same; with rope: head_dim a multiple of 8 */
 SWAN_CUDA_FAST(vsa_combine, vec)        /* D a multiple of 8 */
+SWAN_CUDA_FAST(vsa_pool, vec)           /* D a multiple of 8 */
 SWAN_CUDA_FAST(vsa_coarse, mma)         /* head_dim 128, at most 1216 tiles (shared memory holds 16 rows of scores) */
 SWAN_CUDA_FAST(linear_bf16, sm90)       /* K and N multiples of 8 */
+SWAN_CUDA_FAST(linear_bf16, skinny)     /* M at most 160, K and N multiples of 8; wants a workspace */
 SWAN_CUDA_FAST(attn_dense, sm90)        /* head_dim 128; no rel_bias */
 SWAN_CUDA_FAST(attn_block_sparse, sm90) /* head_dim 128 */
 SWAN_CUDA_FAST(linear_bf16, mma)        /* K and N multiples of 8 */
@@ -57,6 +59,7 @@ SWAN_CUDA_FAST(attn_dense, mma)         /* head_dim 64 or 128 */
 SWAN_CUDA_FAST(attn_dense, mma32)       /* the same, for multiprocessors with 100 KiB of shared memory */
 SWAN_CUDA_FAST(attn_block_sparse, mma)  /* head_dim 128 */
 #undef SWAN_CUDA_FAST
+size_t swan_cuda_linear_bf16_skinny_bytes(const swan_linear_bf16_args *a); /* of workspace, for the current GPU */
 
 /* y = epilogue(r + bias) for products that a library made: r f32 [M, N] contiguous, the rest from a. */
 int swan_cuda_linear_epilogue(struct CUstream_st *stream, const swan_linear_args *a, const float *r);

@@ -10,9 +10,15 @@ static inline bool swan_linear_direct(const swan_linear_args *a)
     return !a->bias && (a->epilogue == SWAN_EPI_NONE || a->epilogue == SWAN_EPI_ADD);
 }
 
-/* On sm_90: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) equal, so ours, which
+/* Few rows: the time is that of reading W, which the skinny row does best. It declines sizes that are no multiples of 8. */
+static inline bool swan_linear_is_skinny(const swan_linear_args *a)
+{
+    return a->M <= 160;
+}
+
+/* On sm_90, where it is not skinny: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) equal, so ours, which
  * needs no library; at N = K, wider and narrower cuBLASLt is 5 to 20 % faster in one call, and not when it needs a second
- * kernel. Few rows were not measured: cuBLASLt splits K for them, ours does not. */
+ * kernel. */
 static inline bool swan_linear_prefers_cublaslt(const swan_linear_args *a)
 {
     return swan_linear_direct(a) && !(a->M >= 8192 && a->N == 3 * a->K);

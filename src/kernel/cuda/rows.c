@@ -40,15 +40,24 @@ SWAN_SLOTS(NAIVE)
 FAST(norm, layer, vec)
 FAST(norm, rms, vec)
 FAST(vsa, combine, vec)
+FAST(vsa, pool, vec)
 FAST(vsa, coarse, mma)
 FAST(linear, bf16, mma)
 FAST(attn, dense, mma)
 FAST(attn, dense, mma32)
 FAST(attn, block_sparse, mma)
-FAST(attn, dense, sm90)
 FAST(attn, block_sparse, sm90)
 FAST(linear, bf16, sm90)
+FAST(linear, bf16, skinny)
 #undef FAST
+
+/* What it does not take (heads of 64 channels, positional bias: the text encoder) is not worth more than mma. */
+swan_status swan_attn_dense_sm90(swan_stream *s, const swan_attn_dense_args *a)
+{
+    int error = swan_cuda_attn_dense_sm90(s->cuda, a);
+    if (error == cudaErrorNotSupported) return swan_attn_dense_mma(s, a);
+    return error ? swan_cuda_status(error, "attn.dense=sm90") : SWAN_OK;
+}
 
 swan_status swan_linear_bf16_cublaslt(swan_stream *s, const swan_linear_bf16_args *a)
 {
@@ -63,9 +72,27 @@ size_t swan_linear_bf16_cublaslt_workspace(const swan_linear_bf16_args *a, const
     return swan_cublaslt_linear_bf16_bytes(a);
 }
 
-/* sm90 and cublaslt, whichever the policy says. */
+size_t swan_linear_bf16_skinny_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
+{
+    (void)s;
+    return swan_cuda_linear_bf16_skinny_bytes(a);
+}
+
+/* skinny for few rows, else mma. */
+swan_status swan_linear_bf16_mma_skinny(swan_stream *s, const swan_linear_bf16_args *a)
+{
+    return swan_linear_is_skinny(a) ? swan_linear_bf16_skinny(s, a) : swan_linear_bf16_mma(s, a);
+}
+
+size_t swan_linear_bf16_mma_skinny_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
+{
+    return swan_linear_is_skinny(a) ? swan_linear_bf16_skinny_workspace(a, s) : 0;
+}
+
+/* skinny, sm90 and cublaslt, whichever the policy says. */
 swan_status swan_linear_bf16_sm90_lt(swan_stream *s, const swan_linear_bf16_args *a)
 {
+    if (swan_linear_is_skinny(a)) return swan_linear_bf16_skinny(s, a);
     int error = swan_linear_prefers_cublaslt(a) ? swan_cublaslt_linear_bf16(s->cuda, a) : cudaErrorNotSupported;
     if (error == cudaErrorNotSupported) return swan_linear_bf16_sm90(s, a);
     return error ? swan_cuda_status(error, "linear.bf16=sm90_lt") : SWAN_OK;
@@ -73,5 +100,6 @@ swan_status swan_linear_bf16_sm90_lt(swan_stream *s, const swan_linear_bf16_args
 
 size_t swan_linear_bf16_sm90_lt_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
 {
+    if (swan_linear_is_skinny(a)) return swan_linear_bf16_skinny_workspace(a, s);
     return swan_linear_prefers_cublaslt(a) ? swan_linear_bf16_cublaslt_workspace(a, s) : 0;
 }

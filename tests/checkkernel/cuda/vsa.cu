@@ -25,6 +25,11 @@ struct samples {
     verdict judged(size_t group) const { return judge(got, ref, plain, group); }
 };
 
+int run_pool(bool vec, const swan_vsa_pool_args *a)
+{
+    return vec ? swan_cuda_vsa_pool_vec(0, a) : swan_cuda_vsa_pool_naive(0, a, SWAN_BF16);
+}
+
 void compare_pool(const std::string &label, const matrix &x, const matrix &pooled, const std::vector<int32_t> &start)
 {
     const auto hx = x.mem.host(), hq = pooled.mem.host();
@@ -39,7 +44,7 @@ void compare_pool(const std::string &label, const matrix &x, const matrix &poole
             s.add(sum / n, f / (float)n, val(hq, t * pooled.ld + d));
         }
     const verdict w = s.judged((size_t)x.cols);
-    report(w.worst <= 1 && margins_intact(pooled), "vsa.pool naive " + label, "worst %.3f of bound", w.worst);
+    report(w.worst <= 1 && margins_intact(pooled), "vsa.pool " + label, "worst %.3f of bound", w.worst);
 }
 
 /* Exactly topk distinct tiles, ascending, none of the others scoring more; when all scores are equal, the first topk.
@@ -130,7 +135,7 @@ void run_case(bool fast, int tiles, int heads, int topk, int kind, bool equal)
         swan_vsa_pool_args p = {};
         p.x = in[i]->p(), p.out = pooled[i]->p(), p.tile_start = ds.at<int32_t>(), p.tiles = tiles, p.D = D,
         p.ldx = in[i]->ld;
-        CK(swan_cuda_vsa_pool_naive(0, &p, SWAN_BF16));
+        CK(run_pool(fast, &p));
     }
     swan_vsa_coarse_args c = {};
     c.q = qc.p(), c.k = kc.p(), c.v = vc.p(), c.out = out.p(), c.index = index.at<int32_t>(),
@@ -141,7 +146,7 @@ void run_case(bool fast, int tiles, int heads, int topk, int kind, bool equal)
     char shape[96];
     snprintf(shape, sizeof shape, "tiles=%d heads=%d topk=%d%s%s", tiles, heads, topk, kind ? " partial" : "",
              equal ? " equal" : "");
-    compare_pool(shape, x, qc, start);
+    compare_pool((fast ? "vec " : "naive ") + std::string(shape), x, qc, start);
     compare_coarse((fast ? "mma " : "naive ") + std::string(shape), c, qc, kc, vc, out, equal);
     for (bool vec : {false, true}) compare_combine(shape, vec, gate, fine0, out, fine, start, ds.at<int32_t>());
 }
@@ -184,8 +189,12 @@ void bench_vsa()
         m.fine = fine.p(), m.gate = gate.p(), m.coarse = out.p(), m.tile_start = ds.at<int32_t>(), m.tiles = tiles,
         m.D = D, m.ld_fine = m.ld_gate = D;
         const double row = 2.0 * L * D;
-        float ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_pool_naive(0, &p, SWAN_BF16)); });
-        printf("%-32s L=%d tiles=%d  %7.4f ms  %5.2f TB/s\n", "vsa.pool naive", L, tiles, ms, row / ms * 1e-9);
+        float ms;
+        for (bool vec : {false, true}) {
+            ms = time_ms(15, [&](int) { CK(run_pool(vec, &p)); });
+            printf("%-32s L=%d tiles=%d  %7.4f ms  %5.2f TB/s\n", vec ? "vsa.pool vec" : "vsa.pool naive", L, tiles, ms,
+                   row / ms * 1e-9);
+        }
         ms = time_ms(9, [&](int) { CK(swan_cuda_vsa_coarse_naive(0, &a, SWAN_BF16)); });
         printf("%-32s L=%d tiles=%d  %7.4f ms\n", "vsa.coarse naive", L, tiles, ms);
         ms = time_ms(15, [&](int) { CK(swan_cuda_vsa_coarse_mma(0, &a)); });

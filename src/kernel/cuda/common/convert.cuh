@@ -22,6 +22,13 @@ SWAN_DEV uint4 swan_pack8(const float (&v)[8])
                       swan_pack_bf16(v[6], v[7]));
 }
 
+/* Eight floats of a table, aligned to 16 B. */
+SWAN_DEV void swan_load8(float (&v)[8], const float *p)
+{
+    const float4 a = __ldg((const float4 *)p), b = __ldg((const float4 *)p + 1);
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
+}
+
 /* Data that is read once: past L1, and not kept there. */
 SWAN_DEV uint4 swan_load_stream(const void *p)
 {

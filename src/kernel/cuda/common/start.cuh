@@ -1,0 +1,29 @@
+/* Host side: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, from
+ * compute capability 9.0 up). Every thread of such a kernel executes swan_grid_wait() before it reads anything that a kernel
+ * of the stream has written, and before its first write. */
+#ifndef SWAN_KERNEL_CUDA_COMMON_START_CUH
+#define SWAN_KERNEL_CUDA_COMMON_START_CUH
+
+#include <cuda_runtime.h>
+
+template <typename P>
+static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, size_t smem, cudaStream_t stream, const P &p)
+{
+    int dev = 0, major = 0;
+    cudaError_t e;
+    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, dev))) return e;
+    if (smem > 48 << 10 && (e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem))) return e;
+    cudaLaunchConfig_t cfg = {};
+    cudaLaunchAttribute attr[1];
+    cfg.gridDim = grid;
+    cfg.blockDim = dim3(threads);
+    cfg.dynamicSmemBytes = smem;
+    cfg.stream = stream;
+    attr[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attr[0].val.programmaticStreamSerializationAllowed = 1;
+    cfg.attrs = attr;
+    cfg.numAttrs = major >= 9 ? 1 : 0;
+    return cudaLaunchKernelEx(&cfg, kernel, p);
+}
+
+#endif
