@@ -115,17 +115,19 @@ class _PlanPhase(ctypes.Structure):
 
 class _Plan(ctypes.Structure):
     _fields_ = [("width", ctypes.c_int), ("height", ctypes.c_int), ("frames", ctypes.c_int), ("fps", ctypes.c_int),
-                ("steps", ctypes.c_int), ("tokens", ctypes.c_int), ("mapped_bytes", ctypes.c_uint64), ("arena_bytes", ctypes.c_uint64),
+                ("steps", ctypes.c_int), ("tokens", ctypes.c_int), ("prompt_tokens", ctypes.c_int),
+                ("mapped_bytes", ctypes.c_uint64), ("arena_bytes", ctypes.c_uint64),
                 ("session_bytes", ctypes.c_uint64), ("state_bytes", ctypes.c_uint64),
-                ("staging_bytes", ctypes.c_uint64), ("peak_bytes", ctypes.c_uint64),
-                ("phase_count", ctypes.c_int), ("phase", _PlanPhase * 4)]
+                ("staging_bytes", ctypes.c_uint64), ("peak_bytes", ctypes.c_uint64), ("device_bytes", ctypes.c_uint64),
+                ("device_base_bytes", ctypes.c_uint64), ("device_peak_bytes", ctypes.c_uint64), ("phase_count", ctypes.c_int), ("phase", _PlanPhase * 4)]
 
 
 class _Report(ctypes.Structure):
     _fields_ = [("seed", ctypes.c_uint64), ("width", ctypes.c_int), ("height", ctypes.c_int), ("frames", ctypes.c_int),
                 ("fps", ctypes.c_int), ("steps", ctypes.c_int), ("text_s", ctypes.c_double), ("denoise_s", ctypes.c_double),
                 ("decode_s", ctypes.c_double), ("total_s", ctypes.c_double), ("session_bytes", ctypes.c_uint64),
-                ("process_peak_bytes", ctypes.c_uint64), ("output_bytes", ctypes.c_uint64)]
+                ("process_peak_bytes", ctypes.c_uint64), ("device_bytes", ctypes.c_uint64), ("device_base_bytes", ctypes.c_uint64),
+                ("device_peak_bytes", ctypes.c_uint64), ("output_bytes", ctypes.c_uint64)]
 
 
 _HANDLE, _OUT, _TEXT, _STRUCT = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.c_char_p, ctypes.POINTER
@@ -268,12 +270,16 @@ class Plan:
     fps: int
     steps: int
     tokens: int
+    prompt_tokens: int
     mapped_bytes: int
     arena_bytes: int
     session_bytes: int
     state_bytes: int
     staging_bytes: int
     peak_bytes: int
+    device_bytes: int
+    device_base_bytes: int
+    device_peak_bytes: int
     phases: tuple
 
 
@@ -292,6 +298,9 @@ class Video:
     total_s: float
     session_bytes: int
     process_peak_bytes: int
+    device_bytes: int
+    device_base_bytes: int
+    device_peak_bytes: int
     output_bytes: int
     output: Optional[str]
     frames: Any = dataclasses.field(repr=False)

@@ -120,12 +120,16 @@ typedef struct swan_plan_phase {
 
 typedef struct swan_plan {
     int width, height, frames, fps, steps, tokens;
+    int prompt_tokens;        /* of the prompt that the phases are for; 0: the longest there can be */
     uint64_t mapped_bytes;    /* checkpoint files mapped and read, page cache backed */
     uint64_t arena_bytes;     /* weights copied or converted by us */
     uint64_t session_bytes;   /* reserved by a session: its state and the activations of the hungriest phase */
     uint64_t state_bytes;     /* of these, what lives through all phases: latents, prompt, tables */
     uint64_t staging_bytes;   /* host memory of a session beside these: ids and noise on their way */
-    uint64_t peak_bytes;      /* expected peak of the process: the sum above plus a measured base */
+    uint64_t peak_bytes;      /* expected peak of the process in host memory: the sum above plus a measured base */
+    uint64_t device_bytes;    /* of the above, what lies on a GPU: exact; 0 on the CPU */
+    uint64_t device_base_bytes; /* in use on it before any of ours: CUDA's context, libraries, other processes; measured */
+    uint64_t device_peak_bytes; /* expected peak on it: the two above, and code and graphs */
     int phase_count;
     swan_plan_phase phase[4];
 } swan_plan;
@@ -142,7 +146,8 @@ typedef struct swan_report {
     int width, height, frames, fps, steps;
     double text_s, denoise_s, decode_s, total_s; /* decode includes what encoding could not overlap */
     uint64_t session_bytes;   /* reserved; equals the plan's session_bytes */
-    uint64_t process_peak_bytes;
+    uint64_t process_peak_bytes; /* host memory */
+    uint64_t device_bytes, device_base_bytes, device_peak_bytes; /* as in the plan; the peak is measured. 0 on the CPU */
     uint64_t output_bytes;    /* size of the written file, 0 when none */
 } swan_report;
 /* Makes one video from the params given at open, with this prompt (NULL: that of the params, else the model's default) and

@@ -41,17 +41,21 @@ static void print_report(const cli_show *show, const char *output, const swan_re
         printf("{\"event\":\"done\",\"output\":");
         cli_json_string(output);
         printf(",\"seed\":%llu,\"width\":%d,\"height\":%d,\"frames\":%d,\"fps\":%d,\"steps\":%d,\"text_s\":%.4f,\"denoise_s\":%.4f,"
-               "\"decode_s\":%.4f,\"total_s\":%.4f,\"session_bytes\":%llu,\"process_peak_bytes\":%llu,\"output_bytes\":%llu}\n",
+               "\"decode_s\":%.4f,\"total_s\":%.4f,\"session_bytes\":%llu,\"process_peak_bytes\":%llu,\"device_bytes\":%llu,\"device_base_bytes\":%llu,"
+               "\"device_peak_bytes\":%llu,\"output_bytes\":%llu}\n",
                (unsigned long long)r->seed, r->width, r->height, r->frames, r->fps, r->steps, r->text_s, r->denoise_s, r->decode_s,
                r->total_s, (unsigned long long)r->session_bytes, (unsigned long long)r->process_peak_bytes,
+               (unsigned long long)r->device_bytes, (unsigned long long)r->device_base_bytes, (unsigned long long)r->device_peak_bytes,
                (unsigned long long)r->output_bytes);
         return;
     }
     if (show->quiet) return;
     fprintf(stderr, "%s: %dx%d, %d frames at %d fps, %s; seed %llu\n", output, r->width, r->height, r->frames, r->fps, size,
             (unsigned long long)r->seed);
-    fprintf(stderr, "%.2f s: text %.2f, denoise %.2f (%d steps), decode %.2f; memory peak %s\n", r->total_s, r->text_s, r->denoise_s,
+    fprintf(stderr, "%.2f s: text %.2f, denoise %.2f (%d steps), decode %.2f; memory peak %s", r->total_s, r->text_s, r->denoise_s,
             r->steps, r->decode_s, memory);
+    if (r->device_peak_bytes) fprintf(stderr, ", on the GPU %s", cli_bytes(r->device_peak_bytes, memory, sizeof memory));
+    fprintf(stderr, "\n");
 }
 
 static swan_status run(cli_args *args, cli_show *show, swan_report *report)

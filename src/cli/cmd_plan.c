@@ -7,7 +7,9 @@
 static void print_text(const swan_plan *p)
 {
     char a[32], b[32], c[32];
-    printf("%dx%d, %d frames at %d fps, %d steps, %d tokens\n\n", p->width, p->height, p->frames, p->fps, p->steps, p->tokens);
+    printf("%dx%d, %d frames at %d fps, %d steps, %d tokens", p->width, p->height, p->frames, p->fps, p->steps, p->tokens);
+    if (p->prompt_tokens) printf(", a prompt of %d", p->prompt_tokens);
+    printf("\n\n");
     printf("%-10s %12s %12s %10s %12s %14s\n", "phase", "weights", "activations", "calls", "TFLOP", "GB moved");
     for (int i = 0; i < p->phase_count; i++) {
         const swan_plan_phase *f = &p->phase[i];
@@ -17,15 +19,21 @@ static void print_text(const swan_plan *p)
     printf("\nmapped weights  %12s\nconverted       %12s\nsession         %12s\n", cli_bytes(p->mapped_bytes, a, sizeof a),
            cli_bytes(p->arena_bytes, b, sizeof b), cli_bytes(p->session_bytes, c, sizeof c));
     printf("process peak    %12s (expected)\n", cli_bytes(p->peak_bytes, a, sizeof a));
+    if (!p->device_bytes) return;
+    printf("\non the GPU      %12s of these: weights and session\nin use before   %12s (CUDA's context, libraries, other processes)\n",
+           cli_bytes(p->device_bytes, a, sizeof a), cli_bytes(p->device_base_bytes, b, sizeof b));
+    printf("device peak     %12s (expected)\n", cli_bytes(p->device_peak_bytes, a, sizeof a));
 }
 
 static void print_json(const swan_plan *p)
 {
-    printf("{\"width\":%d,\"height\":%d,\"frames\":%d,\"fps\":%d,\"steps\":%d,\"tokens\":%d,\"mapped_bytes\":%llu,\"arena_bytes\":%llu,"
-           "\"session_bytes\":%llu,\"state_bytes\":%llu,\"staging_bytes\":%llu,\"peak_bytes\":%llu,\"phases\":[", p->width, p->height, p->frames, p->fps, p->steps,
-           p->tokens, (unsigned long long)p->mapped_bytes, (unsigned long long)p->arena_bytes, (unsigned long long)p->session_bytes,
+    printf("{\"width\":%d,\"height\":%d,\"frames\":%d,\"fps\":%d,\"steps\":%d,\"tokens\":%d,\"prompt_tokens\":%d,\"mapped_bytes\":%llu,\"arena_bytes\":%llu,"
+           "\"session_bytes\":%llu,\"state_bytes\":%llu,\"staging_bytes\":%llu,\"peak_bytes\":%llu,"
+           "\"device_bytes\":%llu,\"device_base_bytes\":%llu,\"device_peak_bytes\":%llu,\"phases\":[", p->width, p->height, p->frames, p->fps, p->steps,
+           p->tokens, p->prompt_tokens, (unsigned long long)p->mapped_bytes, (unsigned long long)p->arena_bytes, (unsigned long long)p->session_bytes,
            (unsigned long long)p->state_bytes, (unsigned long long)p->staging_bytes,
-           (unsigned long long)p->peak_bytes);
+           (unsigned long long)p->peak_bytes, (unsigned long long)p->device_bytes, (unsigned long long)p->device_base_bytes,
+           (unsigned long long)p->device_peak_bytes);
     for (int i = 0; i < p->phase_count; i++) {
         const swan_plan_phase *f = &p->phase[i];
         printf("%s{\"name\":\"%s\",\"weight_bytes\":%llu,\"activation_bytes\":%llu,\"launches\":%llu,\"flops\":%.6g,\"bytes\":%.6g}", i ? "," : "",

@@ -18,7 +18,9 @@ const cli_command cli_commands[] = {
     {"inspect", "FILE", "Shows the recipe that a video made by Swan carries.", NULL, 0, 1, cmd_inspect, ""},
     {"kernels", "[options]", "Lists the kernels of every slot and which one is picked here.", NULL, SWAN_GROUP_MODEL, 0, cmd_kernels, ""},
     {"bench", "[options]", "Runs a model several times and shows the time of each phase.",
-     "The first run is reported as cold, the others as warm: median, fastest and slowest.", ALL, 1, cmd_bench, "--runs --json"},
+     "The first run is reported as cold, the others as warm: median, fastest and slowest; with rates, and on GPUs that were measured their\n"
+     "share of what is possible. --weights random -m NAME needs no files. Encoding is measured with -o FILE.", ALL, 1, cmd_bench,
+     "--runs --tokens --json"},
 #ifdef SWAN_WITH_HUB
     {"pull", "NAME|OWNER/NAME [options]", "Downloads a published checkpoint into the cache, for -m NAME.",
      "Only what Swan reads is fetched, at one commit, and verified. An interrupted pull goes on where it stopped. HF_TOKEN and\n"

@@ -221,9 +221,10 @@ static swan_status place_weights(swan_engine *e)
 
 static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
 {
-    e->resident_bytes = swan_usage_resident();
     SWAN_TRY(open_device(e));
     SWAN_TRY(e->device.backend->stream_open(&e->device, &e->stream));
+    e->resident_bytes = swan_usage_resident();
+    e->device_base_bytes = swan_usage_device(e);
     SWAN_TRY(pick_kernels(e));
     model_files files = {0};
     bool made_up = e->params->weights == SWAN_WEIGHTS_RANDOM;

@@ -26,6 +26,7 @@ struct swan_engine {
     char class_name[64];
     bool synthetic;            /* made-up weights (pipe/synthetic.h); there is no directory, and no tokenizer */
     uint64_t resident_bytes;   /* of the process before anything was mapped */
+    uint64_t device_base_bytes; /* in use on the GPU before anything of ours was; 0 on the host */
     unsigned cpu_features;
     swan_device device;
     swan_stream stream;        /* for loading */

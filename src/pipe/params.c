@@ -29,7 +29,7 @@ static const option_row table[] = {
     {{"model", "--model", 'm', "DIR", NULL, "model directory in the Diffusers layout [the built-in tinyworld]", MODEL}, TYPE_STRING, AT(model), 0, 0, NULL},
     {{"transformer", "--transformer", 0, "FILE", NULL, "transformer weights (.safetensors) to use instead of the model's own", MODEL}, TYPE_STRING, AT(transformer), 0, 0, NULL},
     {{"taehv", "--taehv", 0, "FILE", NULL, "TAEHV decoder weights (.safetensors)", MODEL}, TYPE_STRING, AT(taehv), 0, 0, NULL},
-    {{"weights", "--weights", 0, "NAME", "files", "files, or random: -m NAME is then a published size (wan2.1-1.3b, tiny, ...), to be measured", MODEL}, TYPE_CHOICE, AT(weights), 0, 0, "files|random"},
+    {{"weights", "--weights", 0, "NAME", "files", "files, or random: made-up ones for a published size, such as -m wan2.1-1.3b", MODEL}, TYPE_CHOICE, AT(weights), 0, 0, "files|random"},
     {{"device", "--device", 0, "NAME", "auto", "where to run: auto (the CPU), cpu, cuda or cuda:N (see: swan --list-devices)", MODEL}, TYPE_STRING, AT(device), 0, 0, NULL},
     {{"threads", "--threads", 't', "N", "0", "threads on the CPU; 0: one per core", MODEL}, TYPE_INT, AT(threads), 0, 1024, NULL},
     {{"precision", "--precision", 0, "NAME", "auto", "auto, exact (fp32 everywhere) or parity-bf16 (the reference's roundings)", MODEL}, TYPE_CHOICE, AT(precision), 0, 0, "auto|exact|parity-bf16"},

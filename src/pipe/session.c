@@ -398,6 +398,7 @@ static swan_status make_plan(struct swan_session *s, swan_plan *plan)
         int n = 0;
         SWAN_TRY(swan_session_tokenize(s->engine, s->params->prompt, ids, &n));
         SWAN_TRY(measure_prompt(s, n, plan, &untouched));
+        plan->prompt_tokens = n;
     }
     swan_usage_predict(s, untouched, plan);
     return SWAN_OK;

@@ -18,22 +18,59 @@ static uint64_t status_field(const char *field)
 uint64_t swan_usage_resident(void) { return status_field("VmRSS:"); }
 uint64_t swan_usage_peak(void) { return status_field("VmHWM:"); }
 
+uint64_t swan_usage_device(const swan_engine *e)
+{
+    uint64_t free_bytes, total_bytes;
+    if (swan_engine_on_host(e) || e->device.backend->memory(&e->device, &free_bytes, &total_bytes)) return 0;
+    return total_bytes - free_bytes;
+}
+
 void swan_usage_fill(const struct swan_session *s, swan_report *report)
 {
+    const swan_engine *e = s->engine;
     report->session_bytes = s->state_arena.size + s->activations.size;
     report->process_peak_bytes = swan_usage_peak();
+    report->device_bytes = swan_engine_on_host(e) ? 0 : e->weights.size + report->session_bytes;
+    report->device_base_bytes = e->device_base_bytes;
+    report->device_peak_bytes = swan_usage_device(e); /* nothing of ours is given back before the session closes */
 }
 
 /* The H.264 encoder keeps about this many frames (lookahead, references, reordering) and the queue its own. */
 #define ENCODER_FRAMES 60
+/* The driver gives out device memory in pieces of this size. */
+#define DEVICE_PIECE ((uint64_t)2 << 20)
+/* Code of our kernels and of cuBLASLt's, loaded when first used, and the graphs: what a run adds to its arenas. */
+#define DEVICE_CODE ((uint64_t)96 << 20)
+
+static uint64_t pieces(uint64_t bytes) { return (bytes + DEVICE_PIECE - 1) / DEVICE_PIECE * DEVICE_PIECE; }
+
+/* What stays of the checkpoints' files in the process's memory. */
+static uint64_t file_bytes(const swan_engine *e, const swan_plan *plan)
+{
+    const swan_component *const parts[] = {&e->text_part, &e->dit_part, &e->taehv_part};
+    uint64_t whole = 0;
+    for (int i = 0; i < 3; i++) whole += parts[i]->ckpt ? swan_ckpt_mapped_bytes(parts[i]->ckpt) : 0;
+    if (!swan_engine_on_host(e)) return whole; /* read once from end to end, to be copied */
+    /* of the embedding table only the prompt's rows are read */
+    const swan_umt5_config *text = &e->umt5.config;
+    uint64_t table = (uint64_t)text->vocab * (uint64_t)text->width * swan_dtype_bytes(e->umt5.embedding.dtype);
+    uint64_t read = plan->mapped_bytes - (table > plan->mapped_bytes ? 0 : table);
+    return e->synthetic && read > whole ? whole : read; /* made-up weights lie over each other */
+}
 
 void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_plan *plan)
 {
-    const swan_umt5_config *text = &s->engine->umt5.config;
-    /* of the embedding table only the prompt's rows are read */
-    uint64_t table = (uint64_t)text->vocab * (uint64_t)text->width * swan_dtype_bytes(s->engine->umt5.embedding.dtype);
-    if (table > plan->mapped_bytes) table = 0;
+    const swan_engine *e = s->engine;
+    bool host = swan_engine_on_host(e);
     uint64_t frame = (uint64_t)s->size.width * (uint64_t)s->size.height * 3 / 2;
-    plan->peak_bytes = s->engine->resident_bytes + plan->mapped_bytes - table + plan->arena_bytes + plan->session_bytes + plan->staging_bytes - untouched +
-                       frame * ENCODER_FRAMES;
+    uint64_t ours = plan->arena_bytes + plan->session_bytes;
+    plan->peak_bytes = e->resident_bytes + file_bytes(e, plan) + plan->staging_bytes + frame * ENCODER_FRAMES;
+    if (host) {
+        plan->peak_bytes += ours - untouched;
+        return;
+    }
+    plan->device_bytes = ours;
+    plan->device_base_bytes = e->device_base_bytes;
+    plan->device_peak_bytes = e->device_base_bytes + pieces(plan->arena_bytes) + pieces(plan->state_bytes) +
+                              pieces(plan->session_bytes - plan->state_bytes) + DEVICE_CODE;
 }

@@ -146,6 +146,28 @@ class Model(Case):
         self.assertIn("denoise", self.works("bench", *self.small(), "--runs", 1).out)
         self.assertEqual(entries_of(self.here), [])
 
+    def test_bench_without_files(self):
+        args = ("bench", "-m", "fasttiny", "--weights", "random", "--size", "64x48", "--frames", 9, "--steps", 3)
+        result = json.loads(self.works(*args, "--runs", 3, "--tokens", 40, "--json", "-o", "x.mp4").out)
+        self.assertEqual((result["model"], result["weights"], result["prompt_tokens"], result["steps"]), ("fasttiny", "random", 40, 3))
+        self.assertEqual(result["output_bytes"], (self.here / "x.mp4").stat().st_size)
+        for stage in ("text", "denoise", "step", "decode", "close", "total"):
+            self.assertEqual(len(result[stage]["runs_s"]), 3)
+            self.assertEqual(result[stage]["cold_s"], result[stage]["runs_s"][0])
+        self.assertAlmostEqual(result["step"]["median_s"], result["denoise"]["median_s"] / 3, delta=1e-5)
+        whole = sum(result[stage]["cold_s"] for stage in ("text", "denoise", "decode", "close"))
+        self.assertAlmostEqual(whole, result["total"]["cold_s"], delta=0.002)
+        plan = json.loads(self.works("plan", *args[1:], " ".join(["word"] * 39), "--json").out)  # what is called work is what is planned
+        for stage, phase in zip(("text", "denoise", "decode"), plan["phases"]):
+            self.assertAlmostEqual(result[stage]["gflops"] * result[stage]["median_s"] * 1e9, phase["flops"], delta=2e-3 * phase["flops"])
+        text = self.works(*args, "--attention", "dense").out
+        self.assertIn("a prompt of 64", text)
+        self.assertIn("  a step", text)
+        self.assertNotIn("encode+close", text)  # nothing was written
+        self.refuses("bench", "-m", "fasttiny", "--weights", "random", "--tokens", "0", status=2, says=("--tokens", "1 to 512"))
+        self.refuses(*args, "a prompt", "--tokens", "9", status=2, says="there is one already")
+        self.refuses("bench", "-m", "wan9", "--weights", "random", says=("wan2.1-1.3b", "wan9"))
+
     def test_completion(self):
         script = self.works("completion", "bash").out
         if not shutil.which("bash"):
