@@ -38,19 +38,31 @@ static void renew(swan_rng *rng)
     rng->next = 0;
 }
 
-uint32_t swan_rng_u32(swan_rng *rng)
+static inline uint32_t temper(uint32_t y)
 {
-    if (rng->next == WORDS) renew(rng);
-    uint32_t y = rng->state[rng->next++];
     y ^= y >> 11;
     y ^= (y << 7) & 0x9D2C5680u;
     y ^= (y << 15) & 0xEFC60000u;
     return y ^ (y >> 18);
 }
 
+uint32_t swan_rng_u32(swan_rng *rng)
+{
+    if (rng->next == WORDS) renew(rng);
+    return temper(rng->state[rng->next++]);
+}
+
 void swan_rng_uniform_f32(swan_rng *rng, float *dst, size_t n)
 {
-    for (size_t i = 0; i < n; i++) dst[i] = (float)(swan_rng_u32(rng) & 0xFFFFFFu) * 0x1p-24f;
+    while (n) { /* as many as the state holds: a loop without branches */
+        if (rng->next == WORDS) renew(rng);
+        size_t left = (size_t)(WORDS - rng->next), count = n < left ? n : left;
+        const uint32_t *from = rng->state + rng->next;
+        for (size_t i = 0; i < count; i++) dst[i] = (float)(int32_t)(temper(from[i]) & 0xFFFFFFu) * 0x1p-24f;
+        rng->next += (int)count;
+        dst += count;
+        n -= count;
+    }
 }
 
 /* 53 random bits in [0, 1); the first word drawn is the high one. */
@@ -87,6 +99,11 @@ static void normal_block(float x[BLOCK])
     }
 }
 
+void swan_rng_normal_blocks(float *x, size_t blocks)
+{
+    for (size_t i = 0; i < blocks; i++) normal_block(x + i * BLOCK);
+}
+
 void swan_rng_normal_f32(swan_rng *rng, float *dst, size_t n)
 {
     if (n < BLOCK) {
@@ -94,7 +111,7 @@ void swan_rng_normal_f32(swan_rng *rng, float *dst, size_t n)
         return;
     }
     swan_rng_uniform_f32(rng, dst, n);
-    for (size_t i = 0; i + BLOCK <= n; i += BLOCK) normal_block(dst + i);
+    swan_rng_normal_blocks(dst, n / BLOCK);
     if (n % BLOCK) {
         swan_rng_uniform_f32(rng, dst + n - BLOCK, BLOCK);
         normal_block(dst + n - BLOCK);

@@ -33,6 +33,10 @@ void swan_rng_uniform_f32(swan_rng *rng, float *dst, size_t n);
  * not two calls for n / 2. */
 void swan_rng_normal_f32(swan_rng *rng, float *dst, size_t n);
 
+/* The second half of that for n a multiple of 16: uniforms f32 [16 * blocks] to normals in place. Blocks know nothing of each
+ * other, so threads can share the work: uniforms first, then this, is swan_rng_normal_f32. */
+void swan_rng_normal_blocks(float *x, size_t blocks);
+
 /* torch.randn(n, dtype=torch.bfloat16) of PyTorch up to 2.11, widened: f32 [n]. Coarse (8 random bits a value, |x| <
  * 3.4), because every intermediate is a bf16. The reference pipelines drew such noise, so it exists for comparing
  * with them and for nothing else; newer PyTorch (2.15 checked) draws as in fp32 and rounds, which for n a multiple of

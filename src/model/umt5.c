@@ -94,8 +94,8 @@ void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids)
 
 /* ---- forward ---- */
 
-static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w, swan_ctx *ctx, const swan_tensor *bias_ids,
-                             swan_tensor *x)
+static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w, swan_ctx *ctx,
+                             const swan_umt5_input *given, swan_tensor *x)
 {
     int64_t n = x->ne[0], inner = c->heads * c->head_dim;
     size_t mark = swan_arena_mark(ctx->arena);
@@ -112,9 +112,9 @@ static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w
     SWAN_TRY(swan_op_linear(ctx, &h, &w->k, SWAN_EPI_NONE, NULL, &in.k));
     SWAN_TRY(swan_op_linear(ctx, &h, &w->v, SWAN_EPI_NONE, NULL, &in.v));
     swan_tensor table = swan_tensor_2d(w->rel_bias.data, SWAN_F32, c->heads * c->buckets, 1);
-    SWAN_TRY(swan_op_embed_rows(ctx, &table, bias_ids, &flat));
+    SWAN_TRY(swan_op_embed_rows(ctx, &table, given->bias_ids, &flat));
     swan_tensor bias = swan_tensor_2d(flat.data, SWAN_F32, c->heads, 2 * n - 1);
-    swan_attention how = {.heads = c->heads, .scale = 1, .rel_bias = &bias}; /* T5 does not divide by sqrt(d) */
+    swan_attention how = {.heads = c->heads, .scale = 1, .rel_bias = &bias, .key_bias = given->key_bias}; /* T5 does not divide by sqrt(d) */
     SWAN_TRY(swan_op_attention(ctx, &how, &in, &out));
     SWAN_TRY(swan_op_linear(ctx, &out, &w->o, SWAN_EPI_ADD, NULL, x));
     swan_arena_release(ctx->arena, mark);
@@ -135,15 +135,14 @@ static swan_status feed_forward(const swan_umt5_config *c, const swan_umt5_layer
     return SWAN_OK;
 }
 
-swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_tensor *ids, const swan_tensor *bias_ids,
-                              swan_tensor *context)
+swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context)
 {
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor x; /* the residual stream */
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, ids->ne[0], m->config.width, "umt5.x", &x));
-    SWAN_TRY(swan_op_embed_rows(ctx, &m->embedding, ids, &x));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, in->ids->ne[0], m->config.width, "umt5.x", &x));
+    SWAN_TRY(swan_op_embed_rows(ctx, &m->embedding, in->ids, &x));
     for (int i = 0; i < m->config.layers; i++) {
-        SWAN_TRY(attention(&m->config, &m->layer[i], ctx, bias_ids, &x));
+        SWAN_TRY(attention(&m->config, &m->layer[i], ctx, in, &x));
         SWAN_TRY(feed_forward(&m->config, &m->layer[i], ctx, &x));
     }
     SWAN_TRY(swan_op_rms_norm(ctx, &x, &m->final_norm, m->config.eps, NULL, context));

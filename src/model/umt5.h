@@ -36,8 +36,12 @@ swan_status swan_umt5_load(swan_umt5 *m, const swan_umt5_config *config, swan_we
 int swan_umt5_bucket(int distance, int buckets, int max_distance);
 /* Fills ids i32 [heads * (2 n - 1)] (host): where each head's bias for distance -(n-1) .. n-1 stands in rel_bias. */
 void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids);
-/* ids i32 [n] and bias_ids as above, on the device; context [n, width] in the activation format is written. */
-swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_tensor *ids, const swan_tensor *bias_ids,
-                              swan_tensor *context);
+/* What the encoder reads, on the device: ids i32 [n] and bias_ids as above. With padding behind the prompt, n counts it, and
+ * key_bias f32 [n] is 0 for the prompt and -inf for padding; otherwise it is NULL. */
+typedef struct swan_umt5_input {
+    const swan_tensor *ids, *bias_ids, *key_bias;
+} swan_umt5_input;
+/* context [n, width] in the activation format is written; rows of padding are of no use. */
+swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context);
 
 #endif

@@ -4,25 +4,34 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows of the feed-forward's hidden tensor at a time: it is 6 times as wide as the rest. The result does not depend on it. */
+/* Rows of the feed-forward's hidden tensor at a time, on the host: it is 6 times as wide as the rest. The result does not
+ * depend on it. */
 #define FFN_ROWS 4096
 
 /* ---- text: once per prompt ---- */
 
+int64_t swan_wan_text_rows(int64_t n, bool padded)
+{
+    int64_t rows = n < SWAN_TEXT_TOKENS ? n + 1 : n;
+    if (!padded) return rows;
+    int64_t shape = SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1);
+    while (shape < rows) shape *= 2;
+    return shape;
+}
+
 swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text)
 {
     if (n < 1 || n > SWAN_TEXT_TOKENS) return SWAN_BUG("text: %lld tokens", (long long)n);
-    *text = (swan_wan_text){.collapsed = n < SWAN_TEXT_TOKENS};
-    text->rows = n + text->collapsed;
+    *text = (swan_wan_text){.rows = swan_wan_text_rows(n, !swan_ctx_on_host(ctx))};
     int64_t rows = m->config.layers * text->rows;
     SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, m->config.dim, "text.k", &text->k));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, m->config.dim, "text.v", &text->v));
     return swan_ctx_tensor(ctx, SWAN_F32, 1, &text->rows, "text.bias", &text->bias);
 }
 
-void swan_wan_text_bias(int64_t n, float *bias)
+void swan_wan_text_bias(int64_t n, int64_t rows, float *bias)
 {
-    for (int64_t i = 0; i < n; i++) bias[i] = 0;
+    for (int64_t i = 0; i < rows; i++) bias[i] = i < n ? 0 : -INFINITY;
     /* exp(s + log c) = c exp(s): one key with this bias weighs as much as c equal keys */
     if (n < SWAN_TEXT_TOKENS) bias[n] = logf((float)(SWAN_TEXT_TOKENS - n));
 }
@@ -77,9 +86,9 @@ void swan_wan_rope(swan_grid grid, int64_t head_dim, const int32_t *order, float
     }
 }
 
-/* ---- one step ---- */
+/* ---- time: once per schedule ---- */
 
-/* What a timestep contributes: temb f32 [1, dim] for the head, its projection f32 [1, 6 * dim] for the blocks. */
+/* A timestep's embedding: temb f32 [1, dim] for the head, its projection f32 [1, 6 * dim] for the blocks. */
 typedef struct time_state {
     swan_tensor temb, projected;
 } time_state;
@@ -105,6 +114,35 @@ static swan_status embed_time(const swan_wan_dit *m, swan_ctx *ctx, double times
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }
+
+int64_t swan_wan_modulation_rows(const swan_wan_dit *m) { return 6 * (int64_t)m->config.layers + 2; }
+
+/* Rows [first, first + n) of a modulation tensor f32 [any, dim]. */
+static swan_tensor modulation_rows(const swan_tensor *e, int64_t dim, int64_t first, int64_t n)
+{
+    return swan_tensor_2d((float *)e->data + first * dim, SWAN_F32, n, dim);
+}
+
+swan_status swan_wan_modulation_run(const swan_wan_dit *m, swan_ctx *ctx, double timestep, swan_tensor *out)
+{
+    int64_t dim = m->config.dim, head = 6 * (int64_t)m->config.layers;
+    size_t mark = swan_arena_mark(ctx->arena);
+    time_state time;
+    SWAN_TRY(embed_time(m, ctx, timestep, &time));
+    for (int i = 0; i < m->config.layers; i++) {
+        swan_tensor e = modulation_rows(out, dim, 6 * i, 6);
+        SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1},
+                                 (const swan_tensor *const[]){&m->block[i].modulation, &time.projected}, false, &e));
+    }
+    for (int i = 0; i < 2; i++) {
+        swan_tensor e = modulation_rows(out, dim, head + i, 1), table = modulation_rows(&m->head_modulation, dim, i, 1);
+        SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&table, &time.temb}, ctx->parity_bf16, &e));
+    }
+    swan_arena_release(ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* ---- one step ---- */
 
 /* Row i of a modulation tensor f32 [n, dim]. */
 static swan_tensor row_of(const swan_tensor *e, int64_t dim, int i)
@@ -182,14 +220,24 @@ static swan_tensor rows_of(const swan_tensor *x, int64_t first, int64_t rows)
     return swan_tensor_2d(data, x->dtype, rows, x->ne[1]);
 }
 
+/* Rows of the hidden tensor at a time. On a GPU few and even parts, each a multiple of 256 rows, which matrix products there
+ * take as whole tiles, and no larger than what self-attention needs anyway: q, k, v and h. */
+static int64_t ffn_rows(const swan_wan_config *c, const swan_ctx *ctx, int64_t L)
+{
+    if (swan_ctx_on_host(ctx)) return FFN_ROWS;
+    int64_t parts = (c->dim + c->ffn + 4 * c->dim - 1) / (4 * c->dim);
+    return ((L + parts - 1) / parts + 255) / 256 * 256;
+}
+
 /* x += gate * down(gelu(up(norm(x)))) */
 static swan_status feed_forward(const swan_wan_dit *m, const swan_wan_block *w, swan_ctx *ctx, const swan_tensor *e,
                                 swan_tensor *x)
 {
     const swan_wan_config *c = &m->config;
     swan_tensor shift = row_of(e, c->dim, 3), scale = row_of(e, c->dim, 4), gate = row_of(e, c->dim, 5);
-    for (int64_t first = 0; first < x->ne[0]; first += FFN_ROWS) {
-        int64_t rows = x->ne[0] - first < FFN_ROWS ? x->ne[0] - first : FFN_ROWS;
+    const int64_t most = ffn_rows(c, ctx, x->ne[0]);
+    for (int64_t first = 0; first < x->ne[0]; first += most) {
+        int64_t rows = x->ne[0] - first < most ? x->ne[0] - first : most;
         size_t mark = swan_arena_mark(ctx->arena);
         swan_tensor h, hidden, part = rows_of(x, first, rows);
         SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, c->dim, "ffn.h", &h));
@@ -205,41 +253,57 @@ static swan_status feed_forward(const swan_wan_dit *m, const swan_wan_block *w, 
     return SWAN_OK;
 }
 
-static swan_status run_block(const swan_wan_dit *m, int i, swan_ctx *ctx, const swan_wan_step *step, const time_state *time,
-                             swan_tensor *x)
+static swan_status run_block(const swan_wan_dit *m, int i, swan_ctx *ctx, const swan_wan_step *step, swan_tensor *x)
 {
     const swan_wan_block *w = &m->block[i];
-    size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor e;
-    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){6, m->config.dim}, "block.modulation", &e));
-    SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&w->modulation, &time->projected}, false, &e));
+    swan_tensor e = modulation_rows(step->modulation, m->config.dim, 6 * i, 6);
     SWAN_TRY(self_attention(m, w, ctx, step->geometry, &e, x));
     SWAN_TRY(cross_attention(m, w, ctx, step->text, i, x));
-    SWAN_TRY(feed_forward(m, w, ctx, &e, x));
+    return feed_forward(m, w, ctx, &e, x);
+}
+
+swan_status swan_wan_dit_reserve(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *geometry, swan_tensor *x)
+{
+    return swan_ctx_tensor_2d(ctx, swan_grid_tokens(geometry->grid), m->config.dim, "residual", x);
+}
+
+swan_status swan_wan_dit_begin(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
+                               swan_tensor *x)
+{
+    const swan_tensor *order = &step->geometry->order;
+    size_t mark = swan_arena_mark(ctx->arena);
+    swan_tensor patches;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], 4 * m->config.in_channels, "patches", &patches));
+    SWAN_TRY(swan_op_patchify(ctx, latent, order->data ? order : NULL, &patches));
+    SWAN_TRY(swan_op_linear(ctx, &patches, &m->patch, SWAN_EPI_NONE, NULL, x));
+    SWAN_TRY(swan_op_round(ctx, x));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }
 
-/* velocity = unpatchify(proj_out(LN(x) * (1 + scale) + shift)), [shift, scale] = table + temb */
-static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *g, const time_state *time,
-                            const swan_tensor *x, swan_tensor *velocity)
+swan_status swan_wan_dit_blocks(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, int first, int count,
+                                swan_tensor *x)
+{
+    for (int i = first; i < first + count; i++) SWAN_TRY(run_block(m, i, ctx, step, x));
+    return SWAN_OK;
+}
+
+/* velocity = unpatchify(proj_out(LN(x) * (1 + scale) + shift)) */
+swan_status swan_wan_dit_end(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *x,
+                             swan_tensor *velocity)
 {
     const swan_wan_config *c = &m->config;
+    const swan_tensor *order = &step->geometry->order;
     size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor e, h, patches;
-    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){2, c->dim}, "head.modulation", &e));
+    swan_tensor h, patches, e = modulation_rows(step->modulation, c->dim, 6 * (int64_t)c->layers, 2);
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "head.h", &h));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], 4 * c->out_channels, "head.patches", &patches));
-    for (int i = 0; i < 2; i++) {
-        swan_tensor row = row_of(&e, c->dim, i), table = row_of(&m->head_modulation, c->dim, i);
-        SWAN_TRY(swan_op_combine(ctx, 2, (double[]){1, 1}, (const swan_tensor *const[]){&table, &time->temb}, ctx->parity_bf16, &row));
-    }
     swan_tensor shift = row_of(&e, c->dim, 0), scale = row_of(&e, c->dim, 1);
     SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(swan_op_linear(ctx, &h, &m->head, SWAN_EPI_NONE, NULL, &patches));
     SWAN_TRY(swan_op_round(ctx, &patches));
-    SWAN_TRY(swan_op_unpatchify(ctx, &patches, g->order.data ? &g->order : NULL, velocity));
+    SWAN_TRY(swan_op_unpatchify(ctx, &patches, order->data ? order : NULL, velocity));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }
@@ -247,23 +311,12 @@ static swan_status run_head(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan
 swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
                                  swan_tensor *velocity)
 {
-    const swan_wan_config *c = &m->config;
-    const swan_wan_geometry *g = step->geometry;
-    int64_t L = swan_grid_tokens(g->grid);
     size_t mark = swan_arena_mark(ctx->arena);
-    time_state time;
-    swan_tensor x; /* the residual stream */
-    SWAN_TRY(embed_time(m, ctx, step->timestep, &time));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "residual", &x));
-    size_t patch_mark = swan_arena_mark(ctx->arena);
-    swan_tensor patches;
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, 4 * c->in_channels, "patches", &patches));
-    SWAN_TRY(swan_op_patchify(ctx, latent, g->order.data ? &g->order : NULL, &patches));
-    SWAN_TRY(swan_op_linear(ctx, &patches, &m->patch, SWAN_EPI_NONE, NULL, &x));
-    SWAN_TRY(swan_op_round(ctx, &x));
-    swan_arena_release(ctx->arena, patch_mark);
-    for (int i = 0; i < c->layers; i++) SWAN_TRY(run_block(m, i, ctx, step, &time, &x));
-    SWAN_TRY(run_head(m, ctx, g, &time, &x, velocity));
+    swan_tensor x;
+    SWAN_TRY(swan_wan_dit_reserve(m, ctx, step->geometry, &x));
+    SWAN_TRY(swan_wan_dit_begin(m, ctx, step, latent, &x));
+    SWAN_TRY(swan_wan_dit_blocks(m, ctx, step, 0, m->config.layers, &x));
+    SWAN_TRY(swan_wan_dit_end(m, ctx, step, &x, velocity));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }

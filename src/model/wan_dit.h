@@ -50,16 +50,21 @@ swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, sw
 
 /* What a prompt contributes to every step: the cross-attention keys and values of each block. */
 typedef struct swan_wan_text {
-    int64_t rows;       /* n, or n + 1 when zero rows follow: they are equal, so one row stands for them */
+    int64_t rows;       /* swan_wan_text_rows */
     swan_tensor k, v;   /* [layers * rows, dim] */
-    swan_tensor bias;   /* f32 [rows]: 0, and log(512 - n) for the row that stands for the zero rows */
-    bool collapsed;
+    swan_tensor bias;   /* f32 [rows], of swan_wan_text_bias */
 } swan_wan_text;
-/* Reserves text's tensors in the context's arena for n real tokens (1..512), and fills bias (host values through upload). */
+/* Rows that stand for a prompt of n tokens (1..512) and the zero rows behind it: n, and one more when there are zero rows, for
+ * they are equal. padded: then up to the next of 64, 128, 256 and 512 with rows that weigh nothing, so that a GPU meets four
+ * shapes and no others. */
+enum { SWAN_WAN_TEXT_SHAPES = 4 };
+int64_t swan_wan_text_rows(int64_t n, bool padded);
+/* Reserves text's tensors in the context's arena; padded on a GPU. */
 swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text);
-/* Values of bias for n tokens [rows], to be copied to text->bias by the caller. */
-void swan_wan_text_bias(int64_t n, float *bias);
-/* context [rows, text_dim]: n rows of the encoder and, when collapsed, one row of zeros. */
+/* Host values of text->bias, to be copied there by the caller: 0 for each of n tokens, log(512 - n) for the row of the zero
+ * rows, -inf for padding. */
+void swan_wan_text_bias(int64_t n, int64_t rows, float *bias);
+/* context [rows, text_dim]: n rows of the encoder, the others zero. */
 swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, swan_wan_text *text);
 
 /* What a geometry contributes: sizes, token order, rotary table, attention. All on the device. */
@@ -72,14 +77,29 @@ typedef struct swan_wan_geometry {
 /* Host values of the rotary table in the given order (NULL: raster): f32 [L, head_dim / 2, 2] = cos, sin. */
 void swan_wan_rope(swan_grid grid, int64_t head_dim, const int32_t *order, float *table);
 
+/* What a timestep contributes, f32 [6 * layers + 2, dim]: each block's shift, scale and gate of attention, then of the
+ * feed-forward; the head's shift and scale. Weights and timestep alone decide it. */
+int64_t swan_wan_modulation_rows(const swan_wan_dit *m);
+/* timestep: 0 .. 1000. */
+swan_status swan_wan_modulation_run(const swan_wan_dit *m, swan_ctx *ctx, double timestep, swan_tensor *out);
+
 /* What one prediction is about. */
 typedef struct swan_wan_step {
     const swan_wan_geometry *geometry;
     const swan_wan_text *text;
-    double timestep; /* 0 .. 1000 */
+    const swan_tensor *modulation; /* of the timestep */
 } swan_wan_step;
 /* One velocity prediction. latent f32 [in_channels, T, H, W], velocity f32 [out_channels, T, H, W]. */
 swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
                                  swan_tensor *velocity);
+/* The same in pieces: begin, every block in order, end. x [L, dim], the residual stream, is all that goes from piece to piece;
+ * reserve takes it from the arena, where it has to stay until the end. */
+swan_status swan_wan_dit_reserve(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *geometry, swan_tensor *x);
+swan_status swan_wan_dit_begin(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
+                               swan_tensor *x);
+swan_status swan_wan_dit_blocks(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, int first, int count,
+                                swan_tensor *x);
+swan_status swan_wan_dit_end(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *x,
+                             swan_tensor *velocity);
 
 #endif

@@ -11,6 +11,8 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+bool swan_ctx_on_host(const swan_ctx *ctx) { return !ctx->device || ctx->device->info.index == SWAN_DEVICE_HOST; }
+
 const swan_kernels *swan_ctx_table(const swan_ctx *ctx, swan_dtype format)
 {
     if (ctx->kernels->format == format) return ctx->kernels;
@@ -39,7 +41,7 @@ swan_status swan_op_begin(swan_ctx *ctx, const swan_kernel_row *row, const char 
     ctx->counters.launches++;
     ctx->counters.flops += cost.flops;
     ctx->counters.bytes += cost.bytes;
-    if (ctx->mode == SWAN_DRY) return SWAN_OK;
+    if (ctx->mode == SWAN_DRY || ctx->mode == SWAN_CAPTURE) return SWAN_OK; /* what is captured can be cancelled when it is launched */
     const atomic_bool *cancel = ctx->stream->cancel;
     if (cancel && atomic_load_explicit(cancel, memory_order_relaxed)) return SWAN_FAIL(SWAN_E_CANCELLED, "cancelled");
     if (ctx->mode == SWAN_TRACE) *start = now_s();

@@ -37,6 +37,8 @@ typedef struct swan_ctx {
     bool parity_bf16;        /* round where the reference stacks do (swan_op_round) */
 } swan_ctx;
 
+/* Does the pass run on the host? */
+bool swan_ctx_on_host(const swan_ctx *ctx);
 /* The table for activations of a type; NULL when there is none. */
 const swan_kernels *swan_ctx_table(const swan_ctx *ctx, swan_dtype format);
 /* A tensor of shape ne[0..ndim-1] in the activation format (or dtype) from the arena; lives until the caller's release. */

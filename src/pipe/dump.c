@@ -50,7 +50,7 @@ static swan_status write_f32(const swan_dump *d, const char *name, const swan_te
 swan_status swan_dump_text(const swan_dump *d, const struct swan_session *s, int tokens)
 {
     if (!d->directory) return SWAN_OK;
-    swan_tensor ids = swan_tensor_1d(s->staging.ids, SWAN_I32, tokens);
+    swan_tensor ids = swan_tensor_1d(s->staging.text[SWAN_POSITIVE].ids, SWAN_I32, tokens);
     swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, tokens, s->state.context.ne[1]);
     SWAN_TRY(write_named(d, "ids", &ids));
     return write_f32(d, "context", &context);

@@ -31,6 +31,7 @@ static const option_row table[] = {
     {{"taehv", "--taehv", 0, "FILE", NULL, "TAEHV decoder weights (.safetensors)", MODEL}, TYPE_STRING, AT(taehv), 0, 0, NULL},
     {{"weights", "--weights", 0, "NAME", "files", "files, or random: made-up ones for a published size, such as -m wan2.1-1.3b", MODEL}, TYPE_CHOICE, AT(weights), 0, 0, "files|random"},
     {{"device", "--device", 0, "NAME", "auto", "where to run: auto (the CPU), cpu, cuda or cuda:N (see: swan --list-devices)", MODEL}, TYPE_STRING, AT(device), 0, 0, NULL},
+    {{"graphs", "--graphs", 0, "on|off", "on", "on a GPU: capture denoising once and launch it again; off: kernel by kernel, the same bits", MODEL}, TYPE_CHOICE, AT(graphs), 0, 0, "on|off"},
     {{"threads", "--threads", 't', "N", "0", "threads on the CPU; 0: one per core", MODEL}, TYPE_INT, AT(threads), 0, 1024, NULL},
     {{"precision", "--precision", 0, "NAME", "auto", "auto, exact (fp32 everywhere) or parity-bf16 (the reference's roundings)", MODEL}, TYPE_CHOICE, AT(precision), 0, 0, "auto|exact|parity-bf16"},
     {{"exact", "--exact", 0, NULL, NULL, "the same as --precision exact", MODEL}, TYPE_ON, AT(precision), SWAN_PRECISION_EXACT, 0, NULL},

@@ -13,6 +13,7 @@
 typedef enum swan_precision { SWAN_PRECISION_AUTO, SWAN_PRECISION_EXACT, SWAN_PRECISION_PARITY_BF16 } swan_precision;
 typedef enum swan_attention_choice { SWAN_ATTENTION_AUTO, SWAN_ATTENTION_DENSE, SWAN_ATTENTION_VSA } swan_attention_choice;
 typedef enum swan_weights_choice { SWAN_WEIGHTS_FILES, SWAN_WEIGHTS_RANDOM } swan_weights_choice;
+typedef enum swan_graphs_choice { SWAN_GRAPHS_ON, SWAN_GRAPHS_OFF } swan_graphs_choice;
 
 /* Strings are owned; NULL: not given. Numbers: SWAN_UNSET_*: the recipe decides. */
 struct swan_params {
@@ -21,6 +22,7 @@ struct swan_params {
     int threads;
     int precision; /* swan_precision */
     int weights;   /* swan_weights_choice */
+    int graphs;    /* swan_graphs_choice */
     /* video */
     char *prompt, *negative_prompt, *noise;
     int width, height, frames, fps, steps;

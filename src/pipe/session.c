@@ -62,7 +62,11 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     int64_t latent[4] = {C, s->size.T, s->size.H, s->size.W};
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, &rows, "ids", &st->ids));
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){heads * (2 * rows - 1)}, "bias ids", &st->bias_ids));
+    if (!swan_engine_on_host(e)) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 1, &rows, "key bias", &st->key_bias));
     SWAN_TRY(swan_ctx_tensor_2d(&c, rows, e->umt5.config.width, "context", &st->context));
+    int64_t modulation[3] = {s->sched.steps, swan_wan_modulation_rows(&e->dit), e->dit.config.dim};
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 3, modulation, "modulations", &st->modulations));
+    SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 2, modulation + 1, "modulation", &st->modulation));
     size_t bytes;
     SWAN_TRY(text_memory_bytes(s, SWAN_TEXT_TOKENS, &bytes));
     for (int i = 0; i < (s->guided ? 2 : 1); i++)
@@ -89,14 +93,18 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
 static swan_status lay_out_staging(struct swan_session *s, swan_arena *arena)
 {
     swan_staging *h = &s->staging;
-    size_t latent = swan_tensor_bytes(&s->state.buffer[SWAN_SCHED_SAMPLE]);
-    h->ids = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.ids));
-    h->bias_ids = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.bias_ids));
-    h->text_bias = swan_arena_alloc(arena, SWAN_TEXT_TOKENS * sizeof(float));
+    size_t latent = swan_tensor_bytes(&s->state.buffer[SWAN_SCHED_SAMPLE]), rows = SWAN_TEXT_TOKENS * sizeof(float);
+    bool whole = true;
+    for (int i = 0; i < (s->guided ? 2 : 1); i++) {
+        whole &= (h->text[i].ids = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.ids))) != NULL;
+        whole &= (h->text[i].bias_ids = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.bias_ids))) != NULL;
+        whole &= (h->text[i].text_bias = swan_arena_alloc(arena, rows)) != NULL;
+        if (s->state.key_bias.data) whole &= (h->text[i].key_bias = swan_arena_alloc(arena, rows)) != NULL;
+    }
     h->noise = swan_arena_alloc(arena, latent);
     h->drawn = s->recipe.sampler == SWAN_SAMPLER_DMD ? swan_arena_alloc(arena, latent) : h->noise;
     h->rgb = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.rgb));
-    return h->ids && h->bias_ids && h->text_bias && h->noise && h->drawn && h->rgb ? SWAN_OK : SWAN_E_BUG;
+    return whole && h->noise && h->drawn && h->rgb ? SWAN_OK : SWAN_E_BUG;
 }
 
 /* Token order, tile starts and rotary table: made once on the host, then copied. */
@@ -127,6 +135,23 @@ static swan_status fill_geometry(struct swan_session *s)
     return status ? status : drained;
 }
 
+/* The modulation of one step in the table of all. */
+static swan_tensor modulation_of(const struct swan_session *s, int step)
+{
+    const swan_tensor *all = &s->state.modulations;
+    return swan_tensor_2d((float *)all->data + step * all->ne[1] * all->ne[2], SWAN_F32, all->ne[1], all->ne[2]);
+}
+
+/* One timestep after the other, so that a step's numbers do not depend on how many there are. */
+static swan_status fill_modulations(struct swan_session *s)
+{
+    for (int i = 0; i < s->sched.steps; i++) {
+        swan_tensor out = modulation_of(s, i);
+        SWAN_TRY(swan_wan_modulation_run(&s->engine->dit, &s->ctx, s->sched.timestep[i], &out));
+    }
+    return SWAN_OK;
+}
+
 /* ---- the phases ---- */
 
 swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count)
@@ -142,51 +167,79 @@ swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt,
     return status;
 }
 
+/* The encoder over n tokens, and on a GPU padding up to `rows`: context [n, width] is written, what lies behind it is zero. */
+static swan_status encode(struct swan_session *s, int which, int64_t n, int64_t rows)
+{
+    const swan_engine *e = s->engine;
+    bool padded = !swan_engine_on_host(e), dry = s->ctx.mode == SWAN_DRY;
+    int64_t length = padded ? rows : n, width = e->umt5.config.width;
+    swan_tensor ids = swan_tensor_1d(s->state.ids.data, SWAN_I32, length);
+    swan_tensor bias_ids = swan_tensor_1d(s->state.bias_ids.data, SWAN_I32, e->umt5.config.heads * (2 * length - 1));
+    swan_tensor key_bias = swan_tensor_1d(s->state.key_bias.data, SWAN_F32, length);
+    swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, length, width);
+    if (!dry) {
+        int32_t *id = s->staging.text[which].ids;
+        memset(id + n, 0, (size_t)(length - n) * sizeof *id);
+        swan_umt5_bias_ids(&e->umt5.config, length, s->staging.text[which].bias_ids);
+        SWAN_TRY(swan_memory_upload(&s->ctx, &ids, id));
+        SWAN_TRY(swan_memory_upload(&s->ctx, &bias_ids, s->staging.text[which].bias_ids));
+    }
+    if (!dry && padded) {
+        float *bias = s->staging.text[which].key_bias;
+        for (int64_t i = 0; i < length; i++) bias[i] = i < n ? 0 : -INFINITY;
+        SWAN_TRY(swan_memory_upload(&s->ctx, &key_bias, bias));
+    }
+    swan_umt5_input in = {.ids = &ids, .bias_ids = &bias_ids, .key_bias = padded ? &key_bias : NULL};
+    SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &in, &context));
+    if (dry || rows == n) return SWAN_OK;
+    size_t row = (size_t)width * swan_dtype_bytes(context.dtype);
+    swan_tensor behind = swan_tensor_2d((uint8_t *)context.data + (size_t)n * row, context.dtype, rows - n, width);
+    return swan_memory_zero(&s->ctx, &behind);
+}
+
+swan_status swan_session_place_text(struct swan_session *s, int which, int64_t n)
+{
+    const swan_engine *e = s->engine;
+    const swan_tensor *memory = &s->state.text_memory[which];
+    swan_arena arena, *activations = s->ctx.arena;
+    if (s->ctx.mode == SWAN_DRY) swan_arena_dry(&arena, "text");
+    else swan_arena_over(&arena, "text", memory->data, (size_t)memory->ne[0], !swan_engine_on_host(e));
+    s->ctx.arena = &arena;
+    swan_status status = swan_wan_text_reserve(&e->dit, &s->ctx, n, &s->text[which]);
+    s->ctx.arena = activations;
+    return status;
+}
+
 swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t n)
 {
     const swan_engine *e = s->engine;
-    bool dry = s->ctx.mode == SWAN_DRY;
-    swan_tensor ids = swan_tensor_1d(s->state.ids.data, SWAN_I32, n);
-    swan_tensor bias_ids = swan_tensor_1d(s->state.bias_ids.data, SWAN_I32, e->umt5.config.heads * (2 * n - 1));
-    if (!dry) {
-        swan_umt5_bias_ids(&e->umt5.config, n, s->staging.bias_ids);
-        SWAN_TRY(swan_memory_upload(&s->ctx, &ids, s->staging.ids));
-        SWAN_TRY(swan_memory_upload(&s->ctx, &bias_ids, s->staging.bias_ids));
-    }
-    swan_tensor real = swan_tensor_2d(s->state.context.data, s->state.context.dtype, n, e->umt5.config.width);
-    SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &ids, &bias_ids, &real));
-
     swan_wan_text *text = &s->text[which];
-    swan_arena memory, *activations = s->ctx.arena;
-    if (dry) swan_arena_dry(&memory, "text");
-    else
-        swan_arena_over(&memory, "text", s->state.text_memory[which].data, (size_t)s->state.text_memory[which].ne[0],
-                        !swan_engine_on_host(e));
-    s->ctx.arena = &memory;
-    swan_status status = swan_wan_text_reserve(&e->dit, &s->ctx, n, text);
-    s->ctx.arena = activations;
-    SWAN_TRY(status);
-    swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, text->rows, e->umt5.config.width);
-    if (!dry) {
-        swan_wan_text_bias(n, s->staging.text_bias);
-        SWAN_TRY(swan_memory_upload(&s->ctx, &text->bias, s->staging.text_bias));
-        size_t row = swan_tensor_bytes(&context) / (size_t)text->rows;
-        swan_tensor zero = swan_tensor_1d((uint8_t *)context.data + (size_t)n * row, context.dtype, context.ne[1]);
-        if (text->collapsed) SWAN_TRY(swan_memory_zero(&s->ctx, &zero));
+    SWAN_TRY(swan_session_place_text(s, which, n));
+    SWAN_TRY(encode(s, which, n, text->rows));
+    if (s->ctx.mode != SWAN_DRY) {
+        swan_wan_text_bias(n, text->rows, s->staging.text[which].text_bias);
+        SWAN_TRY(swan_memory_upload(&s->ctx, &text->bias, s->staging.text[which].text_bias));
     }
+    swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, text->rows, e->umt5.config.width);
     return swan_wan_text_run(&e->dit, &s->ctx, &context, text);
+}
+
+swan_status swan_session_set_modulation(struct swan_session *s, int i)
+{
+    if (s->ctx.mode == SWAN_DRY) return SWAN_OK;
+    swan_tensor of_step = modulation_of(s, i);
+    return s->engine->device.backend->copy(&s->stream, s->state.modulation.data, of_step.data, swan_tensor_bytes(&of_step));
 }
 
 swan_status swan_session_denoise_step(struct swan_session *s, int i)
 {
-    swan_tensor *velocity = &s->state.buffer[SWAN_SCHED_VELOCITY], *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
-    const swan_wan_dit *dit = &s->engine->dit;
+    swan_tensor *velocity = &s->state.buffer[SWAN_SCHED_VELOCITY];
     double g = s->recipe.guidance;
-    swan_wan_step step = {.geometry = &s->geometry, .text = &s->text[SWAN_POSITIVE], .timestep = s->sched.timestep[i]};
-    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &step, sample, velocity));
+    swan_segments_begin_step(s);
+    SWAN_TRY(swan_session_set_modulation(s, i));
+    SWAN_TRY(swan_segments_pass(s, SWAN_POSITIVE, velocity));
     if (!s->guided) return SWAN_OK;
-    step.text = &s->text[SWAN_NEGATIVE];
-    SWAN_TRY(swan_wan_dit_forward(dit, &s->ctx, &step, sample, &s->state.unguided));
+    SWAN_TRY(swan_segments_pass(s, SWAN_NEGATIVE, &s->state.unguided));
     const swan_tensor *const both[] = {velocity, &s->state.unguided}; /* v_u + g (v_c - v_u) */
     return swan_op_combine(&s->ctx, 2, (double[]){g, 1 - g}, both, s->ctx.parity_bf16, velocity);
 }
@@ -256,13 +309,16 @@ static swan_status measure_other_lengths(struct swan_session *s, swan_plan *plan
     swan_sched whole = s->sched;
     s->sched.steps = 1;
     swan_status status = SWAN_OK;
+    bool padded = !swan_engine_on_host(s->engine);
     for (int64_t n = 1; n < SWAN_TEXT_TOKENS && !status; n++) {
+        bool as_next = padded && swan_wan_text_rows(n, true) == swan_wan_text_rows(n + 1, true);
+        if (as_next) continue;
         swan_plan_phase ignored = {0};
         status = dry_text(s, n);
         ignored.activation_bytes = plan->phase[SWAN_PLAN_TEXT].activation_bytes;
         end_phase(s, "text", 0, &ignored);
         plan->phase[SWAN_PLAN_TEXT].activation_bytes = ignored.activation_bytes;
-        if (!status && (n & (n - 1)) == 0) { /* denoising sees the prompt only as keys: powers of two stand for all */
+        if (!status && (padded || (n & (n - 1)) == 0)) { /* denoising sees the prompt only as keys: powers of two stand for all */
             status = dry_denoise(s);
             ignored.activation_bytes = plan->phase[SWAN_PLAN_DENOISE].activation_bytes;
             end_phase(s, "denoise", 0, &ignored);
@@ -287,6 +343,9 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
     SWAN_TRY(lay_out(s, &state));
     SWAN_TRY(lay_out_staging(s, &staging));
     swan_arena_dry(&s->activations, "activations");
+    swan_plan_phase at_open = {0};
+    SWAN_TRY(fill_modulations(s));
+    end_phase(s, "open", 0, &at_open);
     if (!tokens) SWAN_TRY(measure_other_lengths(s, plan));
     SWAN_TRY(dry_text(s, tokens ? tokens : SWAN_TEXT_TOKENS));
     end_phase(s, "text", e->text_part.mapped_bytes + e->text_part.copied_bytes, &plan->phase[SWAN_PLAN_TEXT]);
@@ -298,7 +357,7 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
         end_phase(s, "decode", e->taehv_part.mapped_bytes + e->taehv_part.copied_bytes, &plan->phase[SWAN_PLAN_DECODE]);
         plan->phase_count = 3;
     }
-    uint64_t most = 0;
+    uint64_t most = at_open.activation_bytes;
     for (int i = 0; i < plan->phase_count; i++)
         if (plan->phase[i].activation_bytes > most) most = plan->phase[i].activation_bytes;
     plan->mapped_bytes = e->text_part.mapped_bytes + e->dit_part.mapped_bytes + e->taehv_part.mapped_bytes;
@@ -325,7 +384,10 @@ static swan_status prepare(struct swan_session *s, swan_engine *engine, const sw
     SWAN_TRY(swan_pool_open(params->threads, &s->pool));
     atomic_init(&s->cancel, false);
     s->stream = (swan_stream){.pool = s->pool, .cancel = &s->cancel};
-    return engine->device.backend->stream_open(&engine->device, &s->stream);
+    const swan_device *d = &engine->device;
+    SWAN_TRY(d->backend->use(d));
+    for (int i = 0; i < SWAN_MARKS; i++) SWAN_TRY(d->backend->event_open(d, &s->mark[i]));
+    return d->backend->stream_open(d, &s->stream);
 }
 
 static swan_status reserve(struct swan_session *s)
@@ -339,9 +401,14 @@ static swan_status reserve(struct swan_session *s)
     SWAN_TRY(swan_memory_reserve_staging(device, "staging", plan.staging_bytes, &s->staging_arena));
     SWAN_TRY(lay_out(s, &s->state_arena));
     SWAN_TRY(lay_out_staging(s, &s->staging_arena));
-    SWAN_TRY(fill_geometry(s));
     s->ctx.mode = SWAN_RUN;
-    return SWAN_OK;
+    /* the warm-up reads what a request would have written */
+    if (!swan_engine_on_host(s->engine)) SWAN_TRY(device->backend->fill(&s->stream, s->state_arena.base, 0, s->state_arena.size));
+    SWAN_TRY(fill_geometry(s));
+    SWAN_TRY(fill_modulations(s));
+    s->ctx.counters = (swan_counters){0};
+    s->activations.peak = s->activations.used;
+    return swan_segments_open(s);
 }
 
 swan_status swan_session_open(swan_engine *engine, const swan_params *params, const swan_callbacks *callbacks, swan_session **out)
@@ -365,6 +432,9 @@ void swan_session_close(swan_session *s)
 {
     if (!s) return;
     const swan_device *device = &s->engine->device;
+    (void)device->backend->use(device); /* a fault does not keep us from giving back what is the host's */
+    swan_segments_close(s);
+    for (int i = 0; i < SWAN_MARKS; i++) device->backend->event_close(device, &s->mark[i]);
     if (s->activations.base) swan_memory_release(device, &s->activations);
     swan_memory_release(device, &s->state_arena);
     swan_memory_release_staging(device, &s->staging_arena);

@@ -6,17 +6,18 @@
  *    what the host makes (ids, noise) before it is copied over.
  * 2. Both are sized by running the very code of the phases in DRY mode, for every possible prompt length, before anything is
  *    reserved. After swan_session_open, generating allocates nothing from them beyond that.
- * 3. Everything that depends on the geometry alone (schedule, token order, rotary table) is filled at open and constant after.
- * 4. One thread at a time, swan_session_cancel excepted. */
+ * 3. Everything that depends on the settings alone (schedule, modulation of every step, token order, rotary table) is filled at
+ *    open and constant after.
+ * 4. Staging memory is written again only when the copies from it have passed: each prompt has its own, noise has an event, and
+ *    nothing is in flight between requests.
+ * 5. One thread at a time, swan_session_cancel excepted. */
 #ifndef SWAN_PIPE_SESSION_H
 #define SWAN_PIPE_SESSION_H
 
 #include "base/rng.h"
 #include "pipe/engine.h"
+#include "pipe/segments.h"
 #include "sched/sched.h"
-
-/* The prompt, and with guidance the negative prompt. */
-enum { SWAN_POSITIVE, SWAN_NEGATIVE, SWAN_PROMPTS };
 
 /* Phases of the plan. */
 enum { SWAN_PLAN_TEXT, SWAN_PLAN_DENOISE, SWAN_PLAN_DECODE, SWAN_PLAN_PHASES };
@@ -24,17 +25,23 @@ enum { SWAN_PLAN_TEXT, SWAN_PLAN_DENOISE, SWAN_PLAN_DECODE, SWAN_PLAN_PHASES };
 /* The tensors of `state`. */
 typedef struct swan_state {
     swan_tensor ids, bias_ids;               /* i32 [512], i32 [heads * 1023] */
+    swan_tensor key_bias;                    /* f32 [512]: 0, and -inf for padding; on a GPU */
     swan_tensor context;                     /* [512, text_dim] */
     swan_tensor text_memory[SWAN_PROMPTS];   /* what swan_wan_text_reserve takes for 512 rows */
     swan_tensor buffer[SWAN_SCHED_BUFFERS];  /* f32 latents of the sampler; data NULL where unused */
+    swan_tensor modulations;                 /* f32 [steps, rows, dim]: swan_wan_modulation_run of every step */
+    swan_tensor modulation;                  /* f32 [rows, dim]: that of the present step, at a fixed place */
     swan_tensor unguided;                    /* f32 latent: velocity for the negative prompt; with guidance */
     swan_tensor rgb;                         /* u8 [H, W, 3] */
 } swan_state;
 
 /* The host's side of it. */
 typedef struct swan_staging {
-    int32_t *ids, *bias_ids; /* as in swan_state */
-    float *text_bias;        /* [512] */
+    struct {
+        int32_t *ids, *bias_ids; /* as in swan_state */
+        float *text_bias;        /* [512]: swan_wan_text_bias */
+        float *key_bias;         /* as in swan_state */
+    } text[SWAN_PROMPTS];
     float *noise;            /* a latent */
     uint8_t *rgb;            /* a frame, for previews */
     float *drawn;            /* a latent in the generator's order, where that is another one (DMD draws frame-major) */
@@ -46,6 +53,9 @@ typedef struct swan_geometry_sizes {
     int64_t T, H, W; /* of the latent */
     swan_grid grid;  /* of the tokens */
 } swan_geometry_sizes;
+
+/* Points of the stream in a request. */
+enum { SWAN_MARK_START, SWAN_MARK_TEXT, SWAN_MARK_DENOISED, SWAN_MARK_UPLOADED, SWAN_MARKS };
 
 struct swan_session {
     swan_engine *engine;
@@ -64,6 +74,9 @@ struct swan_session {
     swan_wan_geometry geometry;
     swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
     swan_ctx ctx;
+    swan_segments segments;
+    swan_event mark[SWAN_MARKS];
+    struct swan_clock *clock; /* of the request under way; NULL outside */
     swan_rng rng;
     int preview_step;     /* the step that the preview under way shows */
     double phase_flops[SWAN_PLAN_PHASES]; /* from DRY: shares of the progress bar */
@@ -80,6 +93,10 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
 swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count);
 /* The phases, as generate.c calls them; in DRY mode they only count. */
 swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t tokens);
+/* Where keys and values of a prompt of so many tokens stand: fills s->text[which]. Part of the above. */
+swan_status swan_session_place_text(struct swan_session *s, int which, int64_t tokens);
+/* The modulation of a step to its fixed place; part of denoise_step. */
+swan_status swan_session_set_modulation(struct swan_session *s, int step);
 swan_status swan_session_denoise_step(struct swan_session *s, int step);
 swan_status swan_session_update(struct swan_session *s, int step);
 swan_status swan_session_decode(struct swan_session *s, const swan_taehv_sink *sink);

@@ -44,9 +44,10 @@ static float *encode(const encoder *e, const int32_t *ids, int64_t n, unsigned f
     swan_umt5_bias_ids(c, n, bias);
     swan_tensor id = swan_tensor_1d((void *)ids, SWAN_I32, n), context = swan_tensor_2d(out, SWAN_F32, n, c->width);
     swan_tensor where = swan_tensor_1d(bias, SWAN_I32, c->heads * (2 * n - 1));
-    assert_ok(swan_umt5_forward(&e->model, &r.ctx, &id, &where, &context));
+    swan_umt5_input in = {.ids = &id, .bias_ids = &where};
+    assert_ok(swan_umt5_forward(&e->model, &r.ctx, &in, &context));
     parity_reserve(&r);
-    assert_ok(swan_umt5_forward(&e->model, &r.ctx, &id, &where, &context));
+    assert_ok(swan_umt5_forward(&e->model, &r.ctx, &in, &context));
     free(bias);
     parity_close(&r);
     return out;

@@ -35,6 +35,7 @@ static const struct {
     {"taehv", "", {"d.safetensors"}, {0}},
     {"weights", "files", {"files", "random"}, {0}},
     {"device", "", {"auto", "cpu"}, {0}},
+    {"graphs", "on", {"on", "off"}, {0}},
     {"threads", "0", {"0", "1", "1024", "+7"}, {NULL, NULL, NULL, "7"}},
     {"precision", "auto", {"auto", "exact", "parity-bf16"}, {0}},
     {"exact", "false", {"true", "false", "1", "0"}, {NULL, NULL, "true", "false"}},

@@ -134,7 +134,7 @@ static void sealed_run(const char *model, const char *const *settings)
         expect_unbroken(model);
         assert_int_equal(r.frame_count, FRAMES);
     }
-    ids = r.session->staging.ids;
+    ids = r.session->staging.text[SWAN_POSITIVE].ids;
     char *longest = test_long_prompt();
     assert_ok(swan_session_tokenize(r.engine, longest, ids, &n));
     free(longest);

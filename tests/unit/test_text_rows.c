@@ -58,13 +58,16 @@ static swan_status compute(setup *s, prompt_rows *p, int64_t n, const forward *f
     const swan_wan_dit *dit = &s->run.engine->dit;
     SWAN_TRY(swan_wan_text_reserve(dit, &p->ctx, n, &p->text));
     swan_tensor context = swan_tensor_2d(s->rows, SWAN_F32, p->text.rows, dit->config.text_dim);
-    if (p->ctx.mode != SWAN_DRY) swan_wan_text_bias(n, p->text.bias.data);
+    if (p->ctx.mode != SWAN_DRY) swan_wan_text_bias(n, p->text.rows, p->text.bias.data);
     SWAN_TRY(swan_wan_text_run(dit, &p->ctx, &context, &p->text));
     if (!f) return SWAN_OK;
     swan_tensor latent = session->state.buffer[SWAN_SCHED_SAMPLE], velocity = latent;
     latent.data = (void *)(uintptr_t)f->latent;
     velocity.data = f->velocity;
-    return swan_wan_dit_forward(dit, &p->ctx, &(swan_wan_step){&session->geometry, &p->text, 757}, &latent, &velocity);
+    swan_tensor e;
+    SWAN_TRY(swan_ctx_tensor(&p->ctx, SWAN_F32, 2, (int64_t[]){swan_wan_modulation_rows(dit), dit->config.dim}, "modulation", &e));
+    SWAN_TRY(swan_wan_modulation_run(dit, &p->ctx, 757, &e));
+    return swan_wan_dit_forward(dit, &p->ctx, &(swan_wan_step){&session->geometry, &p->text, &e}, &latent, &velocity);
 }
 
 static void rows_open(setup *s, prompt_rows *p, int64_t n, const forward *f)
@@ -177,7 +180,7 @@ static void compare_attention(setup *s, prompt_rows *one, prompt_rows *all, int6
         float *bias = one->text.bias.data;
         bias[n] = logf((float)(SWAN_TEXT_TOKENS - n + 1));
         attend(s, one, q, a);
-        swan_wan_text_bias(n, bias);
+        swan_wan_text_bias(n, one->text.rows, bias);
         assert_true(distance(a, want, (int64_t)count) > 10 * bound);
     }
     free(q);
@@ -206,7 +209,6 @@ static void collapsed_equals_plain(void **state)
             rows_open(&s, &one, n, &(forward){latent, v1});
             rows_open(&s, &all, SWAN_TEXT_TOKENS, &(forward){latent, v2});
             assert_int_equal(one.text.rows, n < SWAN_TEXT_TOKENS ? n + 1 : n);
-            assert_int_equal(one.text.collapsed, n < SWAN_TEXT_TOKENS);
             compare_rows(&s, &one, &all, n);
             compare_attention(&s, &one, &all, n);
             /* through all blocks: two fp32 evaluations of the same sums */
@@ -226,12 +228,36 @@ static void the_bias(void **state)
 {
     (void)state;
     float bias[SWAN_TEXT_TOKENS + 1];
+    for (int padded = 0; padded < 2; padded++)
+        for (int64_t n = 1; n <= SWAN_TEXT_TOKENS; n++) {
+            int64_t rows = swan_wan_text_rows(n, padded);
+            for (int i = 0; i <= SWAN_TEXT_TOKENS; i++) bias[i] = NAN;
+            swan_wan_text_bias(n, rows, bias);
+            for (int64_t i = 0; i < n; i++) assert_true(bias[i] == 0);
+            if (n < SWAN_TEXT_TOKENS) assert_true(fabs((double)bias[n] - log((double)(SWAN_TEXT_TOKENS - n))) <= ldexp(1, -22));
+            for (int64_t i = n + 1; i < rows; i++) assert_true(isinf(bias[i]) && bias[i] < 0);
+            assert_true(isnan(bias[rows])); /* nothing is written behind the end */
+        }
+}
+
+/* A GPU meets four numbers of rows; the host those of the prompt and one more for the zero rows. */
+static void numbers_of_rows(void **state)
+{
+    (void)state;
+    static const int64_t shapes[SWAN_WAN_TEXT_SHAPES] = {64, 128, 256, 512};
+    static const struct {
+        int64_t n, host, padded;
+    } cases[] = {{1, 2, 64}, {62, 63, 64}, {63, 64, 64}, {64, 65, 128}, {127, 128, 128}, {128, 129, 256}, {255, 256, 256},
+                 {256, 257, 512}, {511, 512, 512}, {512, 512, 512}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(swan_wan_text_rows(cases[i].n, false), cases[i].host);
+        assert_int_equal(swan_wan_text_rows(cases[i].n, true), cases[i].padded);
+    }
     for (int64_t n = 1; n <= SWAN_TEXT_TOKENS; n++) {
-        for (int i = 0; i <= SWAN_TEXT_TOKENS; i++) bias[i] = NAN;
-        swan_wan_text_bias(n, bias);
-        for (int64_t i = 0; i < n; i++) assert_true(bias[i] == 0);
-        if (n < SWAN_TEXT_TOKENS) assert_true(fabs((double)bias[n] - log((double)(SWAN_TEXT_TOKENS - n))) <= ldexp(1, -22));
-        else assert_true(isnan(bias[n])); /* no row for zeros, and nothing written behind the end */
+        int64_t rows = swan_wan_text_rows(n, true);
+        int known = 0;
+        for (int i = 0; i < SWAN_WAN_TEXT_SHAPES; i++) known += rows == shapes[i];
+        assert_true(known == 1 && rows >= swan_wan_text_rows(n, false));
     }
 }
 
@@ -253,7 +279,7 @@ static void impossible_lengths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_bias),
+        cmocka_unit_test(the_bias), cmocka_unit_test(numbers_of_rows),
         cmocka_unit_test(collapsed_equals_plain),
         cmocka_unit_test(impossible_lengths),
     };

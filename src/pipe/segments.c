@@ -1,0 +1,243 @@
+#include "pipe/segments.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pipe/progress.h"
+#include "pipe/session.h"
+
+/* 40 ms, less what a warm-up over zeros flatters: a GPU's clocks stay higher on them than on real numbers. */
+#define SEGMENT_SECONDS 0.035
+#define WARM_BLOCKS 2 /* the first loads code, the second is measured */
+
+/* ---- one segment ---- */
+
+static swan_wan_step step_of(const struct swan_session *s, int which)
+{
+    return (swan_wan_step){.geometry = &s->geometry, .text = &s->text[which], .modulation = &s->state.modulation};
+}
+
+/* The ops of segment i of a pass. x: the residual stream. */
+static swan_status run_segment(struct swan_session *s, int which, int i, swan_tensor *x, swan_tensor *velocity)
+{
+    const swan_segments *g = &s->segments;
+    const swan_wan_dit *dit = &s->engine->dit;
+    swan_wan_step step = step_of(s, which);
+    int first = i * g->group, left = dit->config.layers - first;
+    if (i == 0) SWAN_TRY(swan_wan_dit_begin(dit, &s->ctx, &step, &s->state.buffer[SWAN_SCHED_SAMPLE], x));
+    SWAN_TRY(swan_wan_dit_blocks(dit, &s->ctx, &step, first, left < g->group ? left : g->group, x));
+    return i + 1 == g->count ? swan_wan_dit_end(dit, &s->ctx, &step, x, velocity) : SWAN_OK;
+}
+
+/* Which of the captured sets goes with a number of text rows. */
+static int shape_of(int64_t rows)
+{
+    int shape = 0;
+    while ((SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape)) < rows) shape++;
+    return shape;
+}
+
+static int64_t rows_of(int shape) { return SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape); }
+
+/* Tokens of a prompt that takes this many rows: one is for the zero rows. */
+static int64_t tokens_of(int shape) { return rows_of(shape) - 1; }
+
+/* ---- a pass ---- */
+
+void swan_segments_begin_request(struct swan_session *s) { s->segments.launched = 0; }
+void swan_segments_begin_step(struct swan_session *s) { s->segments.step_launched = 0; }
+
+/* Makes room for one more segment: waits for the last but one. */
+static swan_status make_room(struct swan_session *s)
+{
+    swan_segments *g = &s->segments;
+    if (g->launched >= SWAN_IN_FLIGHT)
+        SWAN_TRY(s->engine->device.backend->event_finish(&g->done[g->launched % SWAN_IN_FLIGHT]));
+    if (atomic_load_explicit(&s->cancel, memory_order_relaxed)) return SWAN_FAIL(SWAN_E_CANCELLED, "cancelled");
+    int finished = g->step_launched + 1 - SWAN_IN_FLIGHT;
+    if (!s->clock || finished < 1) return SWAN_OK;
+    return swan_clock_report_part(s->clock, (double)finished / (g->count * (s->guided ? 2 : 1)));
+}
+
+static swan_status launch(struct swan_session *s, int which, int i, swan_tensor *x, swan_tensor *velocity)
+{
+    swan_segments *g = &s->segments;
+    const swan_backend *backend = s->engine->device.backend;
+    SWAN_TRY(make_room(s));
+    if (g->captured) {
+        const swan_segment *segment = &g->segment[which][shape_of(s->text[which].rows)][i];
+        SWAN_TRY(backend->graph_launch(&s->stream, &segment->graph));
+        s->ctx.counters.launches += segment->counters.launches;
+        s->ctx.counters.flops += segment->counters.flops;
+        s->ctx.counters.bytes += segment->counters.bytes;
+    } else {
+        SWAN_TRY(run_segment(s, which, i, x, velocity));
+    }
+    SWAN_TRY(backend->event_record(&s->stream, &g->done[g->launched % SWAN_IN_FLIGHT]));
+    g->launched++;
+    g->step_launched++;
+    return SWAN_OK;
+}
+
+swan_status swan_segments_pass(struct swan_session *s, int which, swan_tensor *velocity)
+{
+    const swan_segments *g = &s->segments;
+    swan_wan_step step = step_of(s, which);
+    if (swan_engine_on_host(s->engine) || s->ctx.mode != SWAN_RUN)
+        return swan_wan_dit_forward(&s->engine->dit, &s->ctx, &step, &s->state.buffer[SWAN_SCHED_SAMPLE], velocity);
+    size_t mark = swan_arena_mark(s->ctx.arena);
+    if (mark) return SWAN_BUG("segments: the arena is not empty: %zu bytes", mark);
+    swan_tensor x;
+    SWAN_TRY(swan_wan_dit_reserve(&s->engine->dit, &s->ctx, &s->geometry, &x));
+    for (int i = 0; i < g->count; i++) SWAN_TRY(launch(s, which, i, &x, velocity));
+    swan_arena_release(s->ctx.arena, mark);
+    return SWAN_OK;
+}
+
+/* ---- at open: run once, measure ---- */
+
+static swan_status warm_frame(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame)
+{
+    struct swan_session *s = user;
+    (void)index;
+    return swan_op_rgb8(ctx, frame, &s->state.rgb);
+}
+
+/* What comes before the blocks, two of them, and what comes behind. */
+static swan_status warm_pass(struct swan_session *s, const swan_event at[WARM_BLOCKS + 1])
+{
+    const swan_wan_dit *dit = &s->engine->dit;
+    const swan_backend *backend = s->engine->device.backend;
+    swan_tensor x, *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
+    swan_wan_step step = step_of(s, SWAN_POSITIVE);
+    size_t mark = swan_arena_mark(s->ctx.arena);
+    SWAN_TRY(swan_wan_dit_reserve(dit, &s->ctx, &s->geometry, &x));
+    SWAN_TRY(swan_wan_dit_begin(dit, &s->ctx, &step, sample, &x));
+    for (int i = 0; i <= WARM_BLOCKS; i++) {
+        swan_event here = at[i];
+        SWAN_TRY(backend->event_record(&s->stream, &here));
+        if (i < WARM_BLOCKS) SWAN_TRY(swan_wan_dit_blocks(dit, &s->ctx, &step, i % dit->config.layers, 1, &x));
+    }
+    SWAN_TRY(swan_wan_dit_end(dit, &s->ctx, &step, &x, &s->state.buffer[SWAN_SCHED_VELOCITY]));
+    swan_arena_release(s->ctx.arena, mark);
+    return SWAN_OK;
+}
+
+/* Everything once, over zeros: each number of text rows, the transformer, the update, a frame. */
+static swan_status warm_up(struct swan_session *s, const swan_event at[WARM_BLOCKS + 1])
+{
+    const swan_backend *backend = s->engine->device.backend;
+    swan_tensor *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
+    memset(s->staging.text[SWAN_POSITIVE].ids, 0, SWAN_TEXT_TOKENS * sizeof(int32_t));
+    for (int shape = SWAN_WAN_TEXT_SHAPES - 1; shape >= 0; shape--) { /* the fewest rows last: the pass is measured with them */
+        SWAN_TRY(swan_session_encode_tokens(s, SWAN_POSITIVE, tokens_of(shape)));
+        SWAN_TRY(backend->synchronise(&s->stream)); /* the staging memory is written again */
+    }
+    SWAN_TRY(swan_session_set_modulation(s, 0));
+    SWAN_TRY(warm_pass(s, at));
+    SWAN_TRY(swan_session_update(s, 0));
+    swan_taehv_sink sink = {warm_frame, s};
+    if (s->engine->taehv_path[0]) SWAN_TRY(swan_taehv_decode_part(&s->engine->taehv, &s->ctx, sample, 0, 1, &sink));
+    return backend->synchronise(&s->stream);
+}
+
+static swan_status measure(struct swan_session *s)
+{
+    const swan_device *d = &s->engine->device;
+    swan_segments *g = &s->segments;
+    swan_event at[WARM_BLOCKS + 1] = {0};
+    swan_status status = SWAN_OK;
+    for (int i = 0; i <= WARM_BLOCKS && !status; i++) status = d->backend->event_open(d, &at[i]);
+    if (!status) status = warm_up(s, at);
+    if (!status) status = d->backend->event_elapsed(&at[WARM_BLOCKS - 1], &at[WARM_BLOCKS], &g->block_s);
+    for (int i = 0; i <= WARM_BLOCKS; i++) d->backend->event_close(d, &at[i]);
+    if (status) return status;
+    int layers = s->engine->dit.config.layers;
+    double blocks = g->block_s > 0 ? SEGMENT_SECONDS / g->block_s : layers;
+    g->group = blocks >= layers ? layers : blocks < 1 ? 1 : (int)blocks;
+    g->count = (layers + g->group - 1) / g->group;
+    return SWAN_OK;
+}
+
+/* ---- at open: capture ---- */
+
+static swan_status capture_segment(struct swan_session *s, int which, int i, swan_tensor *x, swan_segment *out)
+{
+    const swan_device *d = &s->engine->device;
+    swan_tensor *velocity = which == SWAN_POSITIVE ? &s->state.buffer[SWAN_SCHED_VELOCITY] : &s->state.unguided;
+    SWAN_TRY(d->backend->capture_begin(&s->stream));
+    s->ctx.mode = SWAN_CAPTURE;
+    s->ctx.counters = (swan_counters){0};
+    swan_status status = run_segment(s, which, i, x, velocity);
+    s->ctx.mode = SWAN_RUN;
+    out->counters = s->ctx.counters;
+    char reason[256];
+    snprintf(reason, sizeof reason, "%s", status ? swan_last_error() : "");
+    swan_status ended = d->backend->capture_end(&s->stream, &out->graph); /* always: the stream has to run again */
+    return status ? SWAN_FAIL(status, "%s", reason) : ended;
+}
+
+static swan_status capture_all(struct swan_session *s)
+{
+    swan_segments *g = &s->segments;
+    for (int which = 0; which < (s->guided ? 2 : 1); which++)
+        for (int shape = 0; shape < SWAN_WAN_TEXT_SHAPES; shape++) {
+            swan_tensor x;
+            SWAN_TRY(swan_session_place_text(s, which, tokens_of(shape)));
+            SWAN_TRY(swan_wan_dit_reserve(&s->engine->dit, &s->ctx, &s->geometry, &x));
+            for (int i = 0; i < g->count; i++) SWAN_TRY(capture_segment(s, which, i, &x, &g->segment[which][shape][i]));
+            swan_arena_release(s->ctx.arena, 0);
+        }
+    return s->engine->device.backend->synchronise(&s->stream);
+}
+
+static void discard(struct swan_session *s)
+{
+    const swan_device *d = &s->engine->device;
+    swan_segments *g = &s->segments;
+    for (int which = 0; which < SWAN_PROMPTS; which++)
+        for (int shape = 0; shape < SWAN_WAN_TEXT_SHAPES; shape++)
+            for (int i = 0; i < g->count; i++) d->backend->graph_close(d, &g->segment[which][shape][i].graph);
+    g->captured = false;
+}
+
+/* A device that cannot capture can still run; one that failed cannot. */
+static swan_status capture(struct swan_session *s)
+{
+    const swan_device *d = &s->engine->device;
+    swan_status status = capture_all(s);
+    s->segments.captured = status == SWAN_OK;
+    if (!status) return SWAN_OK;
+    swan_arena_release(s->ctx.arena, 0);
+    char reason[256];
+    snprintf(reason, sizeof reason, "%s", swan_last_error());
+    discard(s);
+    SWAN_TRY(d->backend->fault(d));
+    SWAN_TRY(d->backend->synchronise(&s->stream));
+    swan_engine_log(&s->callbacks, SWAN_LOG_WARN, "graphs: capturing failed, so kernels are launched one by one: %s", reason);
+    return SWAN_OK;
+}
+
+/* ---- open and close ---- */
+
+swan_status swan_segments_open(struct swan_session *s)
+{
+    const swan_device *d = &s->engine->device;
+    swan_segments *g = &s->segments;
+    if (swan_engine_on_host(s->engine)) return SWAN_OK;
+    for (int i = 0; i < SWAN_IN_FLIGHT; i++) SWAN_TRY(d->backend->event_open(d, &g->done[i]));
+    SWAN_TRY(measure(s));
+    if (s->engine->params->graphs == SWAN_GRAPHS_ON) SWAN_TRY(capture(s));
+    s->ctx.counters = (swan_counters){0};
+    s->activations.peak = s->activations.used;
+    swan_engine_log(&s->callbacks, SWAN_LOG_DEBUG, "a block takes %.3f ms; %d segments of up to %d blocks, %s", g->block_s * 1e3,
+                    g->count, g->group, g->captured ? "captured" : "not captured");
+    return SWAN_OK;
+}
+
+void swan_segments_close(struct swan_session *s)
+{
+    const swan_device *d = &s->engine->device;
+    discard(s);
+    for (int i = 0; i < SWAN_IN_FLIGHT; i++) d->backend->event_close(d, &s->segments.done[i]);
+}
