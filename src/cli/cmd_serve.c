@@ -17,13 +17,14 @@ typedef struct number_flag {
     int64_t number;
 } number_flag;
 
-enum { PORT, QUEUE, ATTEMPTS, KEEP, STORED, PROMPT, PIXELS, STEPS, BODY, CONNECTIONS, REQUEST, STALL, GRACE, DRAIN, NUMBERS };
+enum { PORT, QUEUE, ATTEMPTS, KEEP, STORED, FREE, PROMPT, PIXELS, STEPS, BODY, CONNECTIONS, REQUEST, STALL, GRACE, DRAIN, NUMBERS };
 static const number_flag number_flags[NUMBERS] = {
     {"--port", "N", "7926", "port to listen on; 0: any that is free", 0, 65535, NULL, 0},
     {"--queue", "N", "32", "videos that may wait; more are refused (429)", 1, 100000, NULL, 0},
     {"--attempts", "N", "2", "how often a video is begun when the server ends while it is made", 1, 100, NULL, 0},
     {"--keep", "SECONDS", "86400", "how long results are kept; 0: for ever", 0, 1e10, NULL, 0},
     {"--max-stored", "BYTES", "10G", "finished videos above which none is accepted (507); 0: no limit", 0, 1e18, NULL, 0},
+    {"--min-free", "BYTES", "64M", "room on the disk below which no video is accepted (507)", 0, 1e18, NULL, 0},
     {"--max-prompt", "N", "4096", "characters of a prompt", 1, 100000, NULL, 0},
     {"--max-pixels", "N", "111513600", "width x height x frames of a video", 256, 1e12, NULL, 0},
     {"--max-steps", "N", "100", "denoising steps of a video", 1, 1000, NULL, 0},
@@ -143,7 +144,7 @@ static void fill_config(const serve_flags *f, const char *data, swan_server_conf
     c->tls_cert = f->tls_cert;
     c->tls_key = f->tls_key;
     c->jobs = (swan_jobs_config){.directory = data, .queue_max = (int)n[QUEUE].number, .attempts_max = (int)n[ATTEMPTS].number,
-                                 .keep_s = n[KEEP].number, .stored_max = (uint64_t)n[STORED].number};
+                                 .keep_s = n[KEEP].number, .stored_max = (uint64_t)n[STORED].number, .free_min = (uint64_t)n[FREE].number};
     c->workers.stall_s = (int)n[STALL].number;
     c->workers.grace_s = (int)n[GRACE].number;
     c->workers.aliases = f->alias;

@@ -143,11 +143,11 @@ static void refuse(swan_request *r, unsigned status, const char *code, const cha
 static void check_headers(swan_request *r, const char *path)
 {
     const swan_guard *g = &r->http->guard;
-    bool known = false;
     const char *host = swan_request_header(r, "Host"), *origin = swan_request_header(r, "Origin");
-    r->route = swan_routes_find(r->method, path, r->id, &known);
+    r->route = swan_routes_find(r->method, path, r->id, r->allow);
+    bool known = r->route || r->allow[0];
     if (!swan_guard_host_ok(g, host)) refuse(r, 403, "host_not_allowed", "Host: this server does not go by that name (see --allow-host)");
-    if (!strcmp(r->method, "OPTIONS") && (known || r->route)) {
+    if (!strcmp(r->method, "OPTIONS") && known) {
         if (!swan_guard_origin_named(g, origin)) refuse(r, 403, "origin_not_allowed", "Origin: not one that may call this server (see --cors-origin)");
         return;
     }
@@ -271,6 +271,7 @@ static enum MHD_Result answer(swan_request *r)
     else reply = r->route->answer(r);
     if (r->waits && !reply.response) return MHD_YES; /* suspended */
     if (r->has_refusal && r->refusal.status == 401) swan_reply_header(&reply, "WWW-Authenticate", "Bearer");
+    if (r->has_refusal && r->refusal.status == 405) swan_reply_header(&reply, "Allow", "%s", r->allow);
     return send_reply(r, reply);
 }
 

@@ -29,12 +29,15 @@ typedef struct swan_httpd {
     swan_tracked *tracked;
 } swan_httpd;
 
+enum { SWAN_ALLOW_MAX = 32 };
+
 /* A request while it is read and answered. */
 typedef struct swan_request {
     swan_httpd *http;
     struct MHD_Connection *connection;
     const struct swan_route *route;
     char method[8];
+    char allow[SWAN_ALLOW_MAX]; /* of a path that has no such method: those that it has */
     char id[SWAN_JOB_ID_MAX];   /* from the path */
     char *body;
     int64_t body_bytes;         /* seen; what is over the limit is not kept */
@@ -58,8 +61,8 @@ typedef struct swan_route {
     swan_reply (*answer)(swan_request *r);
 } swan_route;
 
-/* The route of a request; NULL and *known: the path is there, with other methods. */
-const swan_route *swan_routes_find(const char *method, const char *path, char *id, bool *known);
+/* The route of a request; NULL and allow not "": the path is there, with these methods. */
+const swan_route *swan_routes_find(const char *method, const char *path, char *id, char allow[SWAN_ALLOW_MAX]);
 
 /* Replies. Takes the reference to json; NULL: out of memory. */
 swan_reply swan_reply_json(unsigned status, json_t *json);

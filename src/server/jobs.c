@@ -10,7 +10,9 @@
  * 6. The attempt is counted in the transaction that begins it. work/ID.ATTEMPT belongs to that attempt alone, so a worker that
  *    outlives its server by a moment cannot write into the next attempt.
  * 7. One process has the store open: a lock on the file `lock`, which ends with the process.
- * 8. Two connections: writes share one behind a lock, reads another, so that a reader never waits for a disk. */
+ * 8. Two connections: writes share one behind a lock, reads another, so that a reader never waits for a disk.
+ * 9. On a full disk no job is accepted, but jobs can be ended and removed: the log is given room when the store is opened, and
+ *    begun again from its front when it cannot grow. */
 #include "server/jobs.h"
 
 #include <dirent.h>
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -128,10 +131,18 @@ static void done_with(sqlite3_stmt *s)
     sqlite3_clear_bindings(s);
 }
 
+/* Writes the log's pages to where they belong, so that it begins again from its front. */
+static void reuse_log(connection *c) { sqlite3_exec(c->db, "PRAGMA wal_checkpoint(RESTART)", NULL, NULL, NULL); }
+
 /* Runs a bound statement that gives no rows; how many rows it changed in *changes (may be NULL). */
 static swan_status finish(connection *c, sqlite3_stmt *s, int *changes)
 {
     int code = sqlite3_step(s);
+    if (code == SQLITE_FULL && sqlite3_get_autocommit(c->db)) {
+        sqlite3_reset(s);
+        reuse_log(c);
+        code = sqlite3_step(s);
+    }
     swan_status status = code == SQLITE_DONE ? SWAN_OK : sql_fail(c, "writing");
     if (changes) *changes = sqlite3_changes(c->db);
     done_with(s);
@@ -154,10 +165,11 @@ static swan_status number(connection *c, sqlite3_stmt *s, int64_t *out)
 
 static swan_status begin(connection *c) { return execute(c, "BEGIN IMMEDIATE"); }
 
-/* Ends a transaction: commits after success, else rolls back and keeps the message. */
-static swan_status end(connection *c, swan_status status)
+/* Ends a transaction: commits after success, else rolls back and keeps the message. *full (may be NULL): the disk was. */
+static swan_status end(connection *c, swan_status status, bool *full)
 {
     if (!status) status = execute(c, "COMMIT");
+    if (full) *full = status && sqlite3_errcode(c->db) == SQLITE_FULL;
     if (status && !sqlite3_get_autocommit(c->db)) sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
     return status;
 }
@@ -295,7 +307,16 @@ static swan_status check_schema(connection *c)
     if (version > SCHEMA)
         return SWAN_FAIL(SWAN_E_FORMAT, "job store: made by a newer Swan (format %lld, this one knows %d)", (long long)version, SCHEMA);
     SWAN_TRY(begin(c));
-    return end(c, execute(c, schema));
+    return end(c, execute(c, schema), NULL);
+}
+
+/* Room for some hundred moves, in the log and in the pages that the store keeps free. None to be had: so be it. */
+static void give_room(connection *c)
+{
+    if (sqlite3_exec(c->db, "BEGIN IMMEDIATE; CREATE TABLE room(x); INSERT INTO room VALUES(zeroblob(262144)); DROP TABLE room; COMMIT",
+                     NULL, NULL, NULL) != SQLITE_OK && !sqlite3_get_autocommit(c->db))
+        sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+    reuse_log(c);
 }
 
 static swan_status take_lock(swan_jobs *j)
@@ -317,20 +338,26 @@ static swan_status settle_running(swan_jobs *j)
     SWAN_TRY(begin(c));
     sqlite3_stmt *s = prepare(c, "UPDATE job SET state=3, completed_at=?1, expires_at=?2, error_code='server_restarted', error_message="
                                  "'the server ended while this job ran, ' || attempt || ' times' WHERE state=1 AND attempt>=?3");
-    if (!s) return end(c, sql_fail(c, "preparing"));
+    if (!s) return end(c, sql_fail(c, "preparing"), NULL);
     bind(s, "iii", now, expires, (int64_t)j->config.attempts_max);
     swan_status status = finish(c, s, NULL);
     if (!status) status = execute(c, "UPDATE job SET state=0, started_at=0 WHERE state=1");
-    return end(c, status);
+    return end(c, status, NULL);
+}
+
+/* Removes what the last server's workers were making. */
+static swan_status remove_work(swan_jobs *j)
+{
+    char path[SWAN_PATH_MAX];
+    SWAN_TRY(jobs_path(j, "work", "", path));
+    remove_tree(path, 0);
+    return make_directory(path);
 }
 
 /* Removes what no completed row stands for. */
 static swan_status remove_orphans(swan_jobs *j)
 {
     char path[SWAN_PATH_MAX], child[SWAN_PATH_MAX];
-    SWAN_TRY(jobs_path(j, "work", "", path));
-    remove_tree(path, 0);
-    SWAN_TRY(make_directory(path));
     SWAN_TRY(jobs_path(j, "videos", "", path));
     SWAN_TRY(make_directory(path));
     DIR *d = opendir(path);
@@ -358,6 +385,8 @@ static swan_status open_all(swan_jobs *j)
     SWAN_TRY(open_connection(path, &j->writer, true));
     SWAN_TRY(check_schema(&j->writer));
     SWAN_TRY(open_connection(path, &j->reader, false));
+    SWAN_TRY(remove_work(j));
+    give_room(&j->writer);
     SWAN_TRY(settle_running(j));
     return remove_orphans(j);
 }
@@ -435,6 +464,12 @@ static swan_status count_queued(swan_jobs *j, int64_t *queued)
     return number(&j->reader, s, queued);
 }
 
+static bool disk_is_full(const swan_jobs *j)
+{
+    struct statvfs s;
+    return statvfs(j->directory, &s) == 0 && (!s.f_bavail || (uint64_t)s.f_bavail * s.f_frsize < j->config.free_min);
+}
+
 swan_status swan_jobs_add(swan_jobs *j, swan_job *job, swan_jobs_answer *answer)
 {
     int64_t queued;
@@ -443,33 +478,36 @@ swan_status swan_jobs_add(swan_jobs *j, swan_job *job, swan_jobs_answer *answer)
     pthread_mutex_unlock(&j->reader.lock);
     if (looked) return looked;
     *answer = SWAN_JOBS_QUEUE_FULL;
-    if (queued >= j->config.queue_max) return SWAN_OK; /* those who are refused do not wait for the disk; the others are counted again */
+    if (queued < j->config.queue_max && disk_is_full(j)) *answer = SWAN_JOBS_DISK_FULL;
+    if (queued >= j->config.queue_max || *answer == SWAN_JOBS_DISK_FULL) return SWAN_OK; /* those who are refused do not wait for the disk; the others are counted again */
     SWAN_TRY(random_id(job->id));
     job->created_at = (int64_t)time(NULL);
     job->state = SWAN_JOB_QUEUED;
     pthread_mutex_lock(&j->writer.lock);
+    bool full = false;
     swan_status status = begin(&j->writer);
-    if (!status) status = end(&j->writer, add(j, job, answer));
+    if (!status) status = end(&j->writer, add(j, job, answer), &full);
     pthread_mutex_unlock(&j->writer.lock);
-    return status;
+    if (full) *answer = SWAN_JOBS_DISK_FULL;
+    return full ? SWAN_OK : status;
 }
 
+/* Under the writer's lock, so that what was read still holds when it is written. */
 static swan_status claim(swan_jobs *j, swan_job *out, bool *found)
 {
     connection *c = &j->writer;
-    int64_t seq, now = (int64_t)time(NULL);
-    PREPARE(oldest, c, "SELECT seq FROM job WHERE state=0 ORDER BY seq LIMIT 1");
-    SWAN_TRY(number(c, oldest, &seq));
-    if (!seq) return SWAN_OK;
-    PREPARE(move, c, "UPDATE job SET state=1, attempt=attempt+1, started_at=?2 WHERE seq=?1 AND state=0");
-    bind(move, "ii", seq, now);
-    SWAN_TRY(finish(c, move, NULL));
-    PREPARE(row, c, "SELECT " COLUMNS " FROM job WHERE seq=?1");
-    bind(row, "i", seq);
-    *found = sqlite3_step(row) == SQLITE_ROW;
-    swan_status status = *found ? read_job(row, out) : sql_fail(c, "reading");
-    done_with(row);
-    return status;
+    PREPARE(oldest, c, "SELECT " COLUMNS " FROM job WHERE state=0 ORDER BY seq LIMIT 1");
+    int code = sqlite3_step(oldest);
+    swan_status status = code == SQLITE_ROW ? read_job(oldest, out) : code == SQLITE_DONE ? SWAN_OK : sql_fail(c, "reading");
+    done_with(oldest);
+    if (status || code != SQLITE_ROW) return status;
+    *found = true;
+    out->state = SWAN_JOB_IN_PROGRESS;
+    out->attempt++;
+    out->started_at = (int64_t)time(NULL);
+    PREPARE(move, c, "UPDATE job SET state=1, attempt=?2, started_at=?3 WHERE id=?1 AND state=0");
+    bind(move, "tii", out->id, (int64_t)out->attempt, out->started_at);
+    return finish(c, move, NULL);
 }
 
 swan_status swan_jobs_claim(swan_jobs *j, swan_job *out, bool *found)
@@ -477,8 +515,7 @@ swan_status swan_jobs_claim(swan_jobs *j, swan_job *out, bool *found)
     *found = false;
     *out = (swan_job){0};
     pthread_mutex_lock(&j->writer.lock);
-    swan_status status = begin(&j->writer);
-    if (!status) status = end(&j->writer, claim(j, out, found));
+    swan_status status = claim(j, out, found);
     pthread_mutex_unlock(&j->writer.lock);
     if (status && *found) {
         swan_job_free(out);
@@ -536,8 +573,7 @@ swan_status swan_jobs_complete(swan_jobs *j, const swan_job *job, const swan_job
     char path[SWAN_PATH_MAX];
     *changed = false;
     pthread_mutex_lock(&j->writer.lock);
-    swan_status status = begin(&j->writer);
-    if (!status) status = end(&j->writer, complete(j, job, result, changed));
+    swan_status status = complete(j, job, result, changed);
     if (status) *changed = false;
     if (status) remove_files(j, job->id); /* the rename may have been the last thing that worked */
     pthread_mutex_unlock(&j->writer.lock);
@@ -559,11 +595,11 @@ swan_status swan_jobs_fail(swan_jobs *j, const swan_job *job, const char *code, 
 {
     char path[SWAN_PATH_MAX];
     *changed = false;
+    attempt_path(j, job, path);
+    remove_tree(path, 0); /* first: the room that they take may be what is missing */
     pthread_mutex_lock(&j->writer.lock);
     swan_status status = fail(j, job, code, message, changed);
     pthread_mutex_unlock(&j->writer.lock);
-    attempt_path(j, job, path);
-    if (!status) remove_tree(path, 0);
     return status;
 }
 
@@ -596,11 +632,11 @@ swan_status swan_jobs_requeue(swan_jobs *j, const swan_job *job, bool *changed)
 {
     char path[SWAN_PATH_MAX];
     *changed = false;
+    attempt_path(j, job, path);
+    remove_tree(path, 0);
     pthread_mutex_lock(&j->writer.lock);
     swan_status status = requeue(j, job, changed);
     pthread_mutex_unlock(&j->writer.lock);
-    attempt_path(j, job, path);
-    remove_tree(path, 0);
     return status;
 }
 

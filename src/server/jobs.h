@@ -37,6 +37,7 @@ typedef struct swan_jobs_config {
     int attempts_max;       /* how often a job is begun before it fails; more than one only by restarts of the server */
     int64_t keep_s;         /* how long results are kept; 0: for ever */
     uint64_t stored_max;    /* bytes of finished files above which no job is accepted; 0: no limit */
+    uint64_t free_min;      /* bytes that have to be free on the disk for a job to be accepted; it is never accepted on a full one */
 } swan_jobs_config;
 
 typedef struct swan_jobs swan_jobs;
@@ -45,7 +46,7 @@ typedef struct swan_jobs swan_jobs;
 swan_status swan_jobs_open(const swan_jobs_config *config, swan_jobs **out);
 void swan_jobs_close(swan_jobs *jobs);
 
-typedef enum swan_jobs_answer { SWAN_JOBS_ADDED, SWAN_JOBS_QUEUE_FULL, SWAN_JOBS_STORE_FULL } swan_jobs_answer;
+typedef enum swan_jobs_answer { SWAN_JOBS_ADDED, SWAN_JOBS_QUEUE_FULL, SWAN_JOBS_STORE_FULL, SWAN_JOBS_DISK_FULL } swan_jobs_answer;
 /* Adds a queued job with the model, prompt, settings and remixed_from of `job`, which gets its id and times. On disk when it returns. */
 swan_status swan_jobs_add(swan_jobs *jobs, swan_job *job, swan_jobs_answer *answer);
 /* Begins the oldest queued job: it is in progress, its attempt counted. *found false: nothing waits. */

@@ -63,8 +63,41 @@ swan_reply swan_page_answer(swan_request *r)
     return reply;
 }
 
+/* ---- the document: the built-in one with this server's limits and names ---- */
+
+static void set_bound(json_t *schemas, const char *schema, const char *field, const char *bound, int64_t value)
+{
+    json_t *f = json_object_get(json_object_get(json_object_get(json_object_get(schemas, schema), "properties"), field), "anyOf");
+    json_t *to = f ? json_array_get(f, 0) : json_object_get(json_object_get(json_object_get(schemas, schema), "properties"), field);
+    json_object_set_new(to, bound, json_integer((json_int_t)value));
+}
+
+static void set_names(json_t *schemas, const char *schema, const swan_api_model *m, bool null)
+{
+    json_t *names = json_array();
+    json_array_append_new(names, json_string(m->name));
+    for (const char *at = m->aliases; at && *at;) {
+        at += strspn(at, " ,");
+        size_t n = strcspn(at, ",");
+        if (n) json_array_append_new(names, json_stringn(at, n));
+        at += n;
+    }
+    if (null) json_array_append_new(names, json_null());
+    json_object_set_new(json_object_get(json_object_get(json_object_get(schemas, schema), "properties"), "model"), "enum", names);
+}
+
 swan_reply swan_openapi_answer(swan_request *r)
 {
-    (void)r;
-    return swan_reply_text(200, "application/json", swan_embedded_openapi);
+    static const char *const requests[] = {"Create", "CreateForm", "Remix"};
+    const swan_api_limits *l = &r->http->config->limits;
+    swan_workers_state s;
+    swan_api_model model;
+    json_t *document = json_loads(swan_embedded_openapi, 0, NULL);
+    json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
+    for (int i = 0; i < 3; i++) set_bound(schemas, requests[i], "prompt", "maxLength", l->prompt_max);
+    for (int i = 0; i < 2; i++) set_bound(schemas, requests[i], "negative_prompt", "maxLength", l->prompt_max);
+    set_bound(schemas, "Create", "num_inference_steps", "maximum", l->steps_max);
+    swan_workers_look(r->http->workers, &s, &model);
+    for (int i = 0; s.known && i < 2; i++) set_names(schemas, requests[i], &model, i == 0);
+    return swan_reply_json(200, document);
 }

@@ -69,6 +69,7 @@ swan_reply swan_request_add(swan_request *r, swan_job *job)
         reply = refuse(429, "queue_full", NULL, "the queue is full; try again later");
         swan_reply_header(&reply, "Retry-After", "%d", retry_after(h));
         return reply;
+    case SWAN_JOBS_DISK_FULL: return refuse(507, "disk_full", NULL, "the disk of the server is full");
     case SWAN_JOBS_STORE_FULL: break;
     }
     return refuse(507, "storage_full", NULL, "the videos that are kept fill the space they may take; delete some, or wait until they expire");
@@ -145,7 +146,7 @@ static swan_reply answer_list(swan_request *r)
     swan_api_error e;
     if (!parse_query(r, &query, &e)) return swan_reply_error(&e);
     swan_status status = swan_jobs_list(r->http->jobs, &query, &page);
-    if (status == SWAN_E_NOT_FOUND) return refuse(400, "invalid_value", "after", "after: there is no such video");
+    if (status == SWAN_E_NOT_FOUND) return refuse(404, "not_found", "after", "after: there is no such video");
     if (status) return swan_reply_failure();
     json_t *data = json_array();
     for (int i = 0; i < page.count; i++) {
@@ -367,14 +368,15 @@ static bool path_matches(const char *pattern, const char *path, char *id)
     return true;
 }
 
-const swan_route *swan_routes_find(const char *method, const char *path, char *id, bool *known)
+const swan_route *swan_routes_find(const char *method, const char *path, char *id, char allow[SWAN_ALLOW_MAX])
 {
-    *known = false;
     const char *wanted = !strcmp(method, "HEAD") ? "GET" : method;
+    size_t n = 0;
+    allow[0] = 0;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (!path_matches(routes[i].path, path, id)) continue;
-        *known = true;
         if (!strcmp(routes[i].method, wanted)) return &routes[i];
+        n += (size_t)snprintf(allow + n, SWAN_ALLOW_MAX - n, "%s%s%s", n ? ", " : "", routes[i].method, !strcmp(routes[i].method, "GET") ? ", HEAD" : "");
     }
     return NULL;
 }

@@ -11,7 +11,7 @@
 
 enum { HEARTBEAT_S = 5, EXPIRY_S = 10 };
 
-/* SIGTERM and SIGINT come to the main thread, by sigtimedwait; a client that goes away is no signal. */
+/* SIGTERM and SIGINT come to the main thread, by sigtimedwait; a client that goes away, or a file that may not grow, is no signal. */
 static void take_signals(sigset_t *set)
 {
     sigemptyset(set);
@@ -20,6 +20,7 @@ static void take_signals(sigset_t *set)
     pthread_sigmask(SIG_BLOCK, set, NULL);
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 static void announce(const swan_httpd *h, bool ready, const char *model)

@@ -3,8 +3,9 @@
  *    (cancel, drain, stop) and write a byte to its pipe.
  * 2. A job is claimed and becomes `job` under the pool's lock. Whoever ends a row first and looks for its worker after, under that
  *    lock, finds it.
- * 3. Every job that was claimed leaves the in-progress state in exactly one of: done, failed, the child's end, put back by a stop.
- *    When the store cannot write that down, the worker tries again until it can, and takes no other job.
+ * 3. Every job that was claimed leaves the in-progress state in exactly one of: done, failed, the child's end, put back by a stop
+ *    or because the child ended before it could be told. When the store cannot write that down, the worker tries again until it
+ *    can, and takes no other job.
  * 4. Slot i of the events is worker i's, and filled from claim to that end: nobody sees progress of a job that is over.
  * 5. A child that ended unasked is replaced after a pause that doubles up to 30 s, and is short again after a completed job.
  * 6. A child owns no descriptor but its socket and the standard three, is in a process group of its own (a Ctrl-C in the terminal
@@ -42,7 +43,7 @@ typedef struct worker {
     swan_lines lines;
     child_state state;
     double heard, kill_at, start_at, pause; /* monotonic seconds; kill_at 0: no */
-    bool cancel_sent;
+    bool told, cancel_sent; /* the child: of the job, of its cancellation */
     /* under the pool's lock */
     swan_job job;  /* id "": none */
     bool has_job, cancel_wanted, ready;
@@ -150,6 +151,7 @@ static swan_status spawn_child(worker *w, int theirs)
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
+    sigdelset(&all, SIGXFSZ); /* ignored, as here */
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     int error = posix_spawn_file_actions_adddup2(&actions, theirs, SWAN_CHILD_FD);
@@ -191,7 +193,8 @@ static void describe_exit(int status, bool hung, char *buf, size_t n)
     else snprintf(buf, n, "the worker ended by itself with status %d", WEXITSTATUS(status));
 }
 
-/* Kills, waits, and settles what it was doing. stop: the server wants it so, and a job goes back into the queue. */
+/* Kills, waits, and settles what it was doing. stop: the server wants it so. A job goes back into the queue then, and when the
+ * child never heard of it. */
 static void lose_child(worker *w, bool hung, bool stop)
 {
     swan_workers *p = w->pool;
@@ -218,7 +221,9 @@ static void lose_child(worker *w, bool hung, bool stop)
     p->state.restarts += !stop;
     pthread_mutex_unlock(&p->lock);
     if (!stop) fprintf(stderr, "swan serve: worker %d: %s\n", w->slot, reason);
-    if (w->has_job) end_job(w, stop ? (job_end){.kind = ENDED_BACK} : (job_end){.kind = ENDED_FAILED, .code = hung ? "worker_hung" : "worker_crashed", .message = reason});
+    if (!w->has_job) return;
+    const job_end back = {.kind = ENDED_BACK}, failed = {.kind = ENDED_FAILED, .code = hung ? "worker_hung" : "worker_crashed", .message = reason};
+    end_job(w, stop || !w->told ? back : failed);
 }
 
 /* ---- messages ---- */
@@ -343,16 +348,17 @@ static json_t *option_texts(const json_t *settings)
     return o;
 }
 
-static swan_status send_job(worker *w)
+/* The job for the child, with a place for its files. */
+static swan_status prepare_job(worker *w, json_t **message)
 {
     char directory[SWAN_PATH_MAX];
     SWAN_TRY(swan_jobs_workplace(w->pool->jobs, &w->job, directory));
     json_t *settings = json_loads(w->job.settings, 0, NULL);
     if (!settings) return SWAN_FAIL(SWAN_E_FORMAT, "the job's settings cannot be read");
-    json_t *message = json_pack("{s:s, s:s, s:s, s:O, s:s, s:o}", "do", "run", "id", w->job.id, "prompt", w->job.prompt, "seed",
-                                json_object_get(settings, "seed"), "directory", directory, "settings", option_texts(settings));
+    *message = json_pack("{s:s, s:s, s:s, s:O, s:s, s:o}", "do", "run", "id", w->job.id, "prompt", w->job.prompt, "seed",
+                         json_object_get(settings, "seed"), "directory", directory, "settings", option_texts(settings));
     json_decref(settings);
-    return swan_lines_send(w->lines.fd, message);
+    return *message ? SWAN_OK : SWAN_FAIL(SWAN_E_NOMEM, "worker: out of memory");
 }
 
 /* Takes the oldest job, if there is one, and hands it to the child. */
@@ -363,7 +369,7 @@ static void next_job(worker *w)
     pthread_mutex_lock(&p->lock);
     swan_status status = p->draining ? SWAN_OK : swan_jobs_claim(p->jobs, &w->job, &found);
     w->has_job = found;
-    w->cancel_wanted = false;
+    w->told = w->cancel_wanted = false;
     p->state.running += found;
     pthread_mutex_unlock(&p->lock);
     if (status) fprintf(stderr, "swan serve: %s\n", swan_last_error());
@@ -371,12 +377,17 @@ static void next_job(worker *w)
     w->state = CHILD_BUSY;
     w->heard = now_s();
     swan_events_begin(p->events, w->slot, w->job.id);
-    status = send_job(w);
-    if (!status) return;
-    char reason[512];
-    snprintf(reason, sizeof reason, "%s", swan_last_error());
-    end_job(w, (job_end){.kind = ENDED_FAILED, .code = "worker_unreachable", .message = reason});
-    w->state = CHILD_IDLE; /* if it is gone, its socket says so next */
+    json_t *message;
+    status = prepare_job(w, &message);
+    if (status) {
+        char reason[512];
+        snprintf(reason, sizeof reason, "%s", swan_last_error());
+        end_job(w, (job_end){.kind = ENDED_FAILED, .code = status == SWAN_E_IO ? "storage_failed" : "server_error", .message = reason});
+        w->state = CHILD_IDLE;
+        return;
+    }
+    w->told = !swan_lines_send(w->lines.fd, message);
+    if (!w->told) lose_child(w, false, false);
 }
 
 static void pass_cancel(worker *w)

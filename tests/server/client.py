@@ -36,8 +36,9 @@ class Reply:
 class Server:
     """`swan serve` on a free port, with a data directory that lives as long as this object."""
 
-    def __init__(self, swan, *flags, data=None, env=None, wait=True, model=None):
-        self.swan, self.flags, self.env = swan, [str(f) for f in flags], env
+    def __init__(self, swan, *flags, data=None, env=None, wait=True, model=None, inside=()):
+        """inside: a command that ends by becoming the one that follows it."""
+        self.swan, self.flags, self.env, self.inside = swan, [str(f) for f in flags], env, inside
         self.directory = data or tempfile.mkdtemp(prefix="swan-server-")
         self.keep = data is not None
         self.model = model or ["-m", DATA / "wan-tiny", "--taehv", DATA / "taehv-tiny.safetensors", "-t", 1]
@@ -46,7 +47,7 @@ class Server:
         self.start(wait)
 
     def start(self, wait=True):
-        command = [self.swan, "serve", "--port", 0, "--data", self.directory, *self.model, *self.flags]
+        command = [*self.inside, self.swan, "serve", "--port", 0, "--data", self.directory, *self.model, *self.flags]
         self.process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
                                         env={**os.environ, **(self.env or {})})
         self.log = []
