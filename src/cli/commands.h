@@ -10,6 +10,9 @@ int cmd_info(const cli_command *command, int argc, char **argv);
 int cmd_inspect(const cli_command *command, int argc, char **argv);
 int cmd_kernels(const cli_command *command, int argc, char **argv);
 int cmd_bench(const cli_command *command, int argc, char **argv);
+#ifdef SWAN_WITH_VERIFY
+int cmd_verify(const cli_command *command, int argc, char **argv);
+#endif
 #ifdef SWAN_WITH_HUB
 int cmd_pull(const cli_command *command, int argc, char **argv);
 int cmd_models(const cli_command *command, int argc, char **argv);

@@ -21,6 +21,11 @@ const cli_command cli_commands[] = {
      "The first run is reported as cold, the others as warm: median, fastest and slowest; with rates, and on GPUs that were measured their\n"
      "share of what is possible. --weights random -m NAME needs no files. Encoding is measured with -o FILE.", ALL, 1, cmd_bench,
      "--runs --tokens --json"},
+#ifdef SWAN_WITH_VERIFY
+    {"verify", "[options]", "Checks every kernel on this machine against a reference in fp64.",
+     "A line for each kernel; a few minutes in all. Fails when one is wrong, which means a faulty machine, driver or build.", 0, 0, cmd_verify,
+     "--device --only --seed"},
+#endif
 #ifdef SWAN_WITH_HUB
     {"pull", "NAME|OWNER/NAME [options]", "Downloads a published checkpoint into the cache, for -m NAME.",
      "Only what Swan reads is fetched, at one commit, and verified. An interrupted pull goes on where it stopped. HF_TOKEN and\n"

@@ -215,7 +215,7 @@ void check_open(check *c)
 {
     expect_ok(swan_pool_open(c->threads, &c->many));
     expect_ok(swan_pool_open(1, &c->one));
-    expect_ok(swan_device_open(c->row->picked & SWAN_ARCH_CUDA ? 0 : SWAN_DEVICE_HOST, &c->device));
+    expect_ok(swan_device_open(c->row->picked & SWAN_ARCH_CUDA ? c->gpu : SWAN_DEVICE_HOST, &c->device));
     expect_ok(c->device.backend->stream_open(&c->device, &c->stream));
 }
 

@@ -63,7 +63,7 @@ typedef struct check {
     const swan_kernel_row *row;
     uint64_t seed;
     bool bench, quiet, first_only; /* first_only: no more cases after a failure */
-    int threads;
+    int threads, gpu; /* gpu: the number of the one that rows for GPUs run on */
     const check_line *lines;
     int line_count;
 

@@ -1,8 +1,7 @@
-/* The program: which rows, in which processes, and the count. One child process a family; after a crash the family goes on with
+/* Which rows, in which processes, and the count. One child process a family; after a crash the family goes on with
  * the next row in a new child. The parent runs no kernel and touches no device. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
-#include <getopt.h>
 #include <glob.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "run.h"
 
 #define ROW_SECONDS 300 /* a row that takes longer hangs */
 #define MAX_ROWS 1024
@@ -40,13 +40,6 @@ static check_test *const tests[SWAN_SLOT_COUNT] = {
 };
 
 check_test *check_test_of(swan_slot slot) { return tests[slot]; }
-
-typedef struct options {
-    const char *only, *shapes;
-    bool list, bench, self_test;
-    uint64_t seed;
-    int threads;
-} options;
 
 /* ---- shapes ---- */
 
@@ -77,7 +70,20 @@ static bool parse_line(const char *path, int number, char *text)
     return true;
 }
 
-static bool read_shapes(const char *pattern)
+bool check_take_shapes(const char *name, const char *text)
+{
+    char line[512];
+    bool ok = true;
+    for (int n = 1; ok && *text; n++) {
+        size_t length = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, text);
+        ok = parse_line(name, n, line);
+        text += length + (text[length] == '\n');
+    }
+    return ok;
+}
+
+bool check_read_shapes(const char *pattern)
 {
     glob_t found;
     if (glob(pattern, 0, NULL, &found)) {
@@ -104,31 +110,33 @@ static void row_name(const swan_kernel_row *r, char *buf, size_t n)
     snprintf(buf, n, "%s.%s=%s (%s)", r->family, r->slot, r->variant, swan_dtype_name(r->format));
 }
 
-static bool wanted(const options *o, const swan_kernel_row *r)
+static bool wanted(const check_options *o, const swan_kernel_row *r)
 {
     char name[128];
     row_name(r, name, sizeof name);
+    if (!(r->picked & SWAN_ARCH_CUDA ? o->gpu : o->cpu)) return false;
     return !o->only || strstr(name, o->only);
 }
 
-static swan_device_info gpu; /* the first; arch 0: none that rows run on */
+static swan_device_info gpu; /* that rows run on; arch 0: none */
 
 /* Asks in a child: a process that has touched a device cannot fork children that use it. */
-static void find_gpu(void)
+bool check_find_gpu(int index)
 {
     swan_device_info *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) return;
+    if (shared == MAP_FAILED) return false;
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
         swan_device_info list[SWAN_DEVICE_MAX];
-        if (swan_device_list(list) > 1) *shared = list[1];
+        if (index + 1 < swan_device_list(list)) *shared = list[index + 1];
         _exit(0);
     }
     while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
     gpu = *shared;
     munmap(shared, sizeof *shared);
     if (gpu.arch) printf("%s, compute capability %d.%d\n", gpu.name, gpu.major, gpu.minor);
+    return gpu.arch != 0;
 }
 
 /* Why a row cannot run here, or NULL. */
@@ -151,12 +159,13 @@ typedef struct progress {
     char name[256];
 } progress;
 
-static void check_row(const options *o, const swan_kernel_row *r, progress *p)
+static void check_row(const check_options *o, const swan_kernel_row *r, progress *p)
 {
     check c = {.row = r,
                .seed = o->seed,
                .bench = o->bench,
                .threads = o->threads,
+               .gpu = gpu.index,
                .lines = lines,
                .line_count = line_count,
                .progress = p->name};
@@ -172,9 +181,14 @@ static void check_row(const options *o, const swan_kernel_row *r, progress *p)
     p->cases += c.cases;
     if (c.failures) p->failed++;
     else p->passed++;
+    if (!o->each) return;
+    char name[128];
+    row_name(r, name, sizeof name);
+    printf("%s %-40s %4d cases\n", c.failures ? "FAIL" : "ok  ", name, c.cases);
+    fflush(stdout);
 }
 
-static void child(const options *o, const char *family, int first, progress *p)
+static void child(const check_options *o, const char *family, int first, progress *p)
 {
     const swan_kernel_row *r;
     for (int i = first; (r = swan_kernel_row_at((size_t)i)); i++) {
@@ -187,7 +201,7 @@ static void child(const options *o, const char *family, int first, progress *p)
     _exit(0);
 }
 
-static void run_family(const options *o, const char *family, progress *p)
+static void run_family(const check_options *o, const char *family, progress *p)
 {
     for (int first = 0;;) {
         p->row = -1;
@@ -220,7 +234,7 @@ static void run_family(const options *o, const char *family, progress *p)
     }
 }
 
-static int run_all(const options *o)
+int check_run_all(const check_options *o)
 {
     progress *p = mmap(NULL, sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
@@ -252,9 +266,7 @@ static int run_all(const options *o)
     return p->failed ? 1 : 0;
 }
 
-/* ---- options ---- */
-
-static void list_rows(const options *o)
+void check_list_rows(const check_options *o)
 {
     const swan_kernel_row *r;
     for (size_t i = 0; (r = swan_kernel_row_at(i)); i++) {
@@ -266,61 +278,8 @@ static void list_rows(const options *o)
     }
 }
 
-static const char usage[] =
-    "checkkernel: every row of kernels.def against fp64\n"
-    "  --list              name the rows, and why one would be skipped\n"
-    "  --only TEXT         rows whose family.slot=variant (format) contains TEXT\n"
-    "  --seed N            of the random operands (1)\n"
-    "  --threads N         of the pool (3; for --bench: one a core)\n"
-    "  --bench [TEXT]      time the rows over the shapes instead\n"
-    "  --shapes PATTERN    files of shapes (bench/shapes/cpu.txt)\n"
-    "  --self-test         seeded mutations of the reference rows must all be caught\n";
-
-static bool parse(int argc, char **argv, options *o)
+int check_run_self_test(const check_options *o)
 {
-    static const struct option table[] = {
-        {"list", no_argument, NULL, 'l'},        {"only", required_argument, NULL, 'o'},
-        {"seed", required_argument, NULL, 's'},  {"threads", required_argument, NULL, 't'},
-        {"bench", optional_argument, NULL, 'b'}, {"shapes", required_argument, NULL, 'f'},
-        {"self-test", no_argument, NULL, 'm'},   {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    int threads = -1;
-    for (int at; (at = getopt_long(argc, argv, "", table, NULL)) != -1;) {
-        switch (at) {
-        case 'l': o->list = true; break;
-        case 'o': o->only = optarg; break;
-        case 's': o->seed = strtoull(optarg, NULL, 10); break;
-        case 't': threads = atoi(optarg); break;
-        case 'b':
-            o->bench = true;
-            if (optarg) o->only = optarg;
-            else if (optind < argc && argv[optind][0] != '-') o->only = argv[optind++];
-            break;
-        case 'f': o->shapes = optarg; break;
-        case 'm': o->self_test = true; break;
-        case 'h': fputs(usage, stdout); exit(0);
-        default: return false;
-        }
-    }
-    o->threads = threads >= 0 ? threads : o->bench ? 0 : 3;
-    return optind == argc;
-}
-
-int main(int argc, char **argv)
-{
-    options o = {.seed = 1, .shapes = "bench/shapes/cpu.txt"};
-    if (!parse(argc, argv, &o)) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    if (!o.self_test) find_gpu();
-    if (o.list) {
-        list_rows(&o);
-        return 0;
-    }
-    if (!read_shapes(o.shapes)) return 2;
-    if (!o.self_test) return run_all(&o);
-    check base = {.seed = o.seed, .threads = o.threads, .lines = lines, .line_count = line_count};
-    return check_self_test(&base) ? 1 : 0;
+    check base = {.seed = o->seed, .threads = o->threads, .lines = lines, .line_count = line_count};
+    return check_self_test(&base);
 }

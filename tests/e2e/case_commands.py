@@ -8,7 +8,7 @@ import subprocess
 import harness
 from harness import FASTWAN, TAEHV, WAN, Case
 
-COMMANDS = ("generate", "plan", "info", "inspect", "kernels", "bench", "completion")
+COMMANDS = ("generate", "plan", "info", "inspect", "kernels", "bench", "verify", "completion")
 
 
 class Help(Case):
@@ -167,6 +167,18 @@ class Model(Case):
         self.refuses("bench", "-m", "fasttiny", "--weights", "random", "--tokens", "0", status=2, says=("--tokens", "1 to 512"))
         self.refuses(*args, "a prompt", "--tokens", "9", status=2, says="there is one already")
         self.refuses("bench", "-m", "wan9", "--weights", "random", says=("wan2.1-1.3b", "wan9"))
+
+    def test_verify(self):
+        text = self.works("verify", "--only", "norm.layer=ref", "--device", "cpu").out
+        self.assertRegex(text, r"(?m)^ok   norm\.layer=ref \(F32\) +\d+ cases$")
+        self.assertIn("1 passed, 0 failed, 0 skipped", text)
+        failed = self.swan("verify", "--only", "norm.nonsense", "--device", "cpu")
+        self.assertEqual(failed.status, 1)
+        self.assertIn('no row is called "norm.nonsense"', failed.out)
+        self.refuses("verify", "--device", "gpu7", status=2, says=("--device", "cuda:N"))
+        self.refuses("verify", "--seed", "x", status=2, says="--seed")
+        self.assertEqual(self.swan("verify", "--device", "cuda:63").status, 1)
+        self.assertEqual(entries_of(self.here), [])
 
     def test_completion(self):
         script = self.works("completion", "bash").out

@@ -1,0 +1,19 @@
+/* The cases as `swan verify` runs them. */
+#include "cli/verify.h"
+
+#include <stdio.h>
+
+#include "run.h"
+
+int verify_kernels(const verify_options *o)
+{
+    check_options run = {.only = o->only, .seed = o->seed, .threads = o->threads, .each = true, .cpu = o->cpu, .gpu = o->gpu};
+    if (!check_take_shapes("shapes", swan_embedded_shapes)) return 2;
+    bool found = o->gpu && check_find_gpu(o->index);
+    if (o->gpu && !o->cpu && !found) {
+        printf("no GPU number %d that this build has kernels for (see: swan --list-devices)\n", o->index);
+        return 2;
+    }
+    run.gpu = found; /* where there is none, its rows are not even skipped */
+    return check_run_all(&run);
+}
