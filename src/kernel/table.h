@@ -47,8 +47,10 @@ typedef struct swan_stream {
     X(elem, combine)                                                                                                   \
     X(elem, map)                                                                                                       \
     X(conv, conv3x3)                                                                                                   \
+    X(conv, up2x2)                                                                                                     \
     X(image, from_latent)                                                                                              \
-    X(image, to_rgb8)
+    X(image, to_rgb8)                                                                                                  \
+    X(image, to_i420)
 
 typedef enum swan_slot {
 #define SWAN_SLOT_ENUM(family, slot) SWAN_SLOT_##family##_##slot,

@@ -64,11 +64,13 @@ swan_status swan_op_map(swan_ctx *ctx, swan_map map, const swan_tensor *x, swan_
 /* In parity runs: x rounded to bf16 in place, where the reference stack stores bf16. Otherwise nothing. */
 swan_status swan_op_round(swan_ctx *ctx, swan_tensor *x);
 
-/* A 3x3 convolution's parameters: weight f32 [Cout, 3, 3, Cin] (channels last), bias f32 [Cout] or data NULL. */
+/* A 3x3 convolution's parameters: weight [Cout, 3, 3, Cin] (channels last), f16 for F16 activations, f32 for others; bias f32
+ * [Cout] or data NULL. */
 typedef struct swan_conv {
     swan_tensor weight, bias;
 } swan_conv;
-/* x [H, W, Cx] (upsample: [H/2, W/2, Cx]); past [H, W, Cp] or data NULL (zeros) when the weight has Cx + Cp inputs. */
+/* x [F, H, W, Cx] (upsample: [F, H/2, W/2, Cx]); past [F, H, W, Cp] or data NULL (zeros) when the weight has Cx + Cp inputs. Here
+ * and below an image [H, W, C] is one frame. */
 typedef struct swan_conv_input {
     const swan_tensor *x;
     const swan_tensor *past; /* NULL: no second input */
@@ -76,9 +78,14 @@ typedef struct swan_conv_input {
 } swan_conv_input;
 swan_status swan_op_conv3x3(swan_ctx *ctx, const swan_conv_input *in, const swan_conv *layer, bool relu,
                             const swan_tensor *residual, swan_tensor *y);
-/* Frame t of latent f32 [C, T, H, W] -> y [H, W, C]. */
+/* Growth, x2 enlargement and 3x3 convolution in one: x [F, H, W, Cx], w [grow, 4, Cout, 4, Cx] as conv.up2x2 has it, types as
+ * above; y [F * grow, 2H, 2W, Cout]. */
+swan_status swan_op_up2x2(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *w, bool relu, swan_tensor *y);
+/* Frames t, t + 1, ... of latent f32 [C, T, H, W] -> y [F, H, W, C]. */
 swan_status swan_op_latent_frame(swan_ctx *ctx, const swan_tensor *latent, int64_t t, swan_tensor *y);
 /* x [H, W, 3] in [0, 1] -> u8 [H, W, 3], truncated as the reference does. */
 swan_status swan_op_rgb8(swan_ctx *ctx, const swan_tensor *x, swan_tensor *rgb);
+/* The same as planes of video: i420 u8 [H * W * 3 / 2], even sizes. */
+swan_status swan_op_i420(swan_ctx *ctx, const swan_tensor *x, swan_tensor *i420);
 
 #endif

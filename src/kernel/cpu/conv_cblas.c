@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernel/cpu/cblas.h"
+#include "kernel/cpu/conv_frame.h"
 #include "kernel/cpu/cpu.h"
 
 #ifdef SWAN_WITH_CBLAS
@@ -68,7 +69,11 @@ swan_status swan_conv_conv3x3_cblas(swan_stream *stream, const swan_conv_conv3x3
 {
     swan_cblas_prepare();
     conv_job j = conv_plan(a);
-    return swan_cpu_run(stream, (a->H + j.strip - 1) / j.strip, strip_task, &j);
+    for (int64_t f = 0; f < a->F; f++) {
+        j.a = swan_cpu_conv_frame(a, f);
+        SWAN_TRY(swan_cpu_run(stream, (a->H + j.strip - 1) / j.strip, strip_task, &j));
+    }
+    return SWAN_OK;
 }
 
 size_t swan_conv_conv3x3_cblas_workspace(const swan_conv_conv3x3_args *a, const swan_stream *stream)

@@ -1,4 +1,5 @@
-/* conv.conv3x3: one image row a task, one dot product in fp64 over the nine taps and all input channels at a time. */
+/* conv.conv3x3, conv.up2x2: one image row a task, one dot product in fp64 over the taps and all input channels at a time. */
+#include "kernel/cpu/conv_frame.h"
 #include "kernel/cpu/cpu.h"
 
 /* Input pixel (iy, ix) of the enlarged image, which is inside it, times its tap's weights [Cx + Cp]. */
@@ -27,7 +28,7 @@ static void task(void *arg, int64_t oy, int worker)
                 for (int64_t kx = 0; kx < 3; kx++) {
                     int64_t iy = oy + ky - 1, ix = ox + kx - 1;
                     if (iy < 0 || iy >= a->H || ix < 0 || ix >= a->W) continue;
-                    sum += tap(a, iy, ix, a->w + ((n * 3 + ky) * 3 + kx) * Cin);
+                    sum += tap(a, iy, ix, (const float *)a->w + ((n * 3 + ky) * 3 + kx) * Cin);
                 }
             }
             if (a->residual) sum += ((const float *)a->residual)[at];
@@ -40,6 +41,43 @@ swan_status swan_conv_conv3x3_ref(swan_stream *stream, const swan_conv_conv3x3_a
 {
     if (a->upsample && (a->past || a->H % 2 || a->W % 2))
         return SWAN_BUG("conv.conv3x3: upsample takes an even size and no past");
-    swan_conv_conv3x3_args copy = *a;
-    return swan_cpu_run(stream, a->H, task, &copy);
+    for (int64_t f = 0; f < a->F; f++) {
+        swan_conv_conv3x3_args one = swan_cpu_conv_frame(a, f);
+        SWAN_TRY(swan_cpu_run(stream, a->H, task, &one));
+    }
+    return SWAN_OK;
+}
+
+/* ---- up2x2 ---- */
+
+/* One element of the output row oy at column ox of x's frame; w: of the place in the 2x2 and the channel, [2, 2, Cx]. */
+static float up_element(const swan_conv_up2x2_args *a, const float *x, int64_t oy, int64_t ox, const float *w)
+{
+    double sum = 0;
+    for (int64_t tap_at = 0; tap_at < 4; tap_at++) {
+        int64_t iy = oy / 2 + oy % 2 - 1 + tap_at / 2, ix = ox / 2 + ox % 2 - 1 + tap_at % 2;
+        if (iy < 0 || iy >= a->H || ix < 0 || ix >= a->W) continue;
+        for (int64_t c = 0; c < a->Cx; c++) sum += (double)x[(iy * a->W + ix) * a->Cx + c] * w[tap_at * a->Cx + c];
+    }
+    return (float)(a->relu && sum < 0 ? 0 : sum);
+}
+
+/* Row index of all output rows: [F, grow, 2 H]. */
+static void up_task(void *arg, int64_t index, int worker)
+{
+    (void)worker;
+    const swan_conv_up2x2_args *a = arg;
+    int64_t oy = index % (2 * a->H), frame = index / (2 * a->H), j = frame % a->grow;
+    const float *x = (const float *)a->x + frame / a->grow * a->H * a->W * a->Cx;
+    float *y = (float *)a->y + index * 2 * a->W * a->Cout;
+    for (int64_t ox = 0; ox < 2 * a->W; ox++) {
+        const float *w = (const float *)a->w + ((j * 2 + oy % 2) * 2 + ox % 2) * a->Cout * 4 * a->Cx;
+        for (int64_t n = 0; n < a->Cout; n++) y[ox * a->Cout + n] = up_element(a, x, oy, ox, w + n * 4 * a->Cx);
+    }
+}
+
+swan_status swan_conv_up2x2_ref(swan_stream *stream, const swan_conv_up2x2_args *a)
+{
+    swan_conv_up2x2_args copy = *a;
+    return swan_cpu_run(stream, a->F * a->grow * 2 * a->H, up_task, &copy);
 }

@@ -39,8 +39,10 @@ SWAN_CUDA_NAIVE(embed_unpatchify)
 SWAN_CUDA_NAIVE(elem_combine)
 SWAN_CUDA_NAIVE(elem_map)
 SWAN_CUDA_NAIVE(conv_conv3x3)
+SWAN_CUDA_NAIVE(conv_up2x2)
 SWAN_CUDA_NAIVE(image_from_latent)
 SWAN_CUDA_NAIVE(image_to_rgb8)
+SWAN_CUDA_NAIVE(image_to_i420)
 #undef SWAN_CUDA_NAIVE
 
 #define SWAN_CUDA_FAST(slot, variant)                                                                                \
@@ -58,6 +60,9 @@ SWAN_CUDA_FAST(linear_bf16, mma)        /* K and N multiples of 8 */
 SWAN_CUDA_FAST(attn_dense, mma)         /* head_dim 64 or 128 */
 SWAN_CUDA_FAST(attn_dense, mma32)       /* the same, for multiprocessors with 100 KiB of shared memory */
 SWAN_CUDA_FAST(attn_block_sparse, mma)  /* head_dim 128 */
+/* F16 activations */
+SWAN_CUDA_FAST(conv_conv3x3, sm90) /* Cx, Cp and Cout multiples of 64, past given when Cp is not 0; no upsample */
+SWAN_CUDA_FAST(conv_up2x2, sm90)   /* Cx and Cout multiples of 64 */
 #undef SWAN_CUDA_FAST
 size_t swan_cuda_linear_bf16_skinny_bytes(const swan_linear_bf16_args *a); /* of workspace, for the current GPU */
 

@@ -30,6 +30,33 @@
 SWAN_SLOTS(NAIVE)
 #undef NAIVE
 
+/* The same in F16, for the slots of the image decoder. */
+#define NAIVE_F16(family, slot)                                                                                        \
+    swan_status swan_##family##_##slot##_cuda_f16(swan_stream *s, const swan_##family##_##slot##_args *a)              \
+    {                                                                                                                  \
+        int error = swan_cuda_##family##_##slot##_naive(s->cuda, a, SWAN_F16);                                         \
+        return error ? swan_cuda_status(error, #family "." #slot "=naive (F16)") : SWAN_OK;                            \
+    }
+NAIVE_F16(elem, map)
+NAIVE_F16(conv, conv3x3)
+NAIVE_F16(conv, up2x2)
+NAIVE_F16(image, from_latent)
+NAIVE_F16(image, to_rgb8)
+NAIVE_F16(image, to_i420)
+#undef NAIVE_F16
+
+/* The fast ones of these; what one declines goes to `otherwise`. */
+#define FAST_F16(family, slot, variant, otherwise)                                                                     \
+    swan_status swan_##family##_##slot##_##variant(swan_stream *s, const swan_##family##_##slot##_args *a)             \
+    {                                                                                                                  \
+        int error = swan_cuda_##family##_##slot##_##variant(s->cuda, a);                                               \
+        if (error == cudaErrorNotSupported) return swan_##family##_##slot##_##otherwise(s, a);                         \
+        return error ? swan_cuda_status(error, #family "." #slot "=" #variant) : SWAN_OK;                              \
+    }
+FAST_F16(conv, conv3x3, sm90, cuda_f16)
+FAST_F16(conv, up2x2, sm90, cuda_f16)
+#undef FAST_F16
+
 #define FAST(family, slot, variant)                                                                                    \
     swan_status swan_##family##_##slot##_##variant(swan_stream *s, const swan_##family##_##slot##_args *a)             \
     {                                                                                                                  \

@@ -103,10 +103,12 @@ verdict judge(const std::vector<float> &got, const std::vector<double> &ref, con
               size_t group);
 
 void check_attention(bool quick);
+void check_conv(bool quick);
 void check_linear(bool quick);
 void check_norm(bool quick);
 void check_vsa(bool quick);
 void bench_attention();
+void bench_conv();
 void bench_linear();
 void bench_norm();
 void bench_vsa();

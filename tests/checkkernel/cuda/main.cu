@@ -1,6 +1,6 @@
 /* Checks and times the CUDA kernels on the GPU at hand. Built with -DSWAN_CUDA=ON, and -DSWAN_CORE_ONLY=ON where there are no
  * other libraries than CUDA:
- *   check_cuda [quick|full|bench|all] [attention] [linear] [norm] [vsa] [seed=N] [only=TEXT]
+ *   check_cuda [quick|full|bench|all] [attention] [conv] [linear] [norm] [vsa] [seed=N] [only=TEXT]
  * quick: small shapes (for the sanitizers); full: all checks; bench: timings. only: of attention and linear, rows whose name
  * (attn.dense mma) contains TEXT. Exit code 1 when a check failed. */
 #include "check.cuh"
@@ -174,6 +174,7 @@ int main(int argc, char **argv)
         void (*check)(bool);
         void (*bench)();
     } all[] = {{"attention", check_attention, bench_attention},
+               {"conv", check_conv, bench_conv},
                {"linear", check_linear, bench_linear},
                {"norm", check_norm, bench_norm},
                {"vsa", check_vsa, bench_vsa}};

@@ -12,12 +12,17 @@ static __device__ __forceinline__ float swan_get(__half v) { return __half2float
 /* Rounds to nearest even. */
 static __device__ __forceinline__ void swan_put(float *to, float v) { *to = v; }
 static __device__ __forceinline__ void swan_put(__nv_bfloat16 *to, float v) { *to = __float2bfloat16_rn(v); }
+static __device__ __forceinline__ void swan_put(__half *to, float v) { *to = __float2half_rn(v); }
 
 /* CALL<T>(stream, *a) with T by the activation format. */
 #define SWAN_BY_FORMAT(format, call, stream, a)                                                                      \
     ((format) == SWAN_F32    ? (int)call<float>(stream, *(a))                                                        \
      : (format) == SWAN_BF16 ? (int)call<__nv_bfloat16>(stream, *(a))                                                \
                              : (int)cudaErrorNotSupported)
+
+/* The same with F16, for the slots of the image decoder. */
+#define SWAN_BY_IMAGE_FORMAT(format, call, stream, a)                                                                \
+    ((format) == SWAN_F16 ? (int)call<__half>(stream, *(a)) : SWAN_BY_FORMAT(format, call, stream, a))
 
 /* Blocks of 256 threads that cover n elements, a grid-stride loop doing the rest. */
 static inline unsigned swan_blocks(int64_t n) { return (unsigned)(n < 256ll * 65536 ? (n + 255) / 256 : 65536); }

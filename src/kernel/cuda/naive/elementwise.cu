@@ -5,6 +5,7 @@
  * round once. A byte is the fp32 product 255 x, cut.
  *
  * Roofline: memory; not timed. All of them together run once a step or once a frame. */
+#include "base/yuv.h"
 #include "kernel/cuda/common/scalar.cuh"
 #include "kernel/cuda/launch.h"
 
@@ -128,24 +129,26 @@ template <typename T> cudaError_t run_map(cudaStream_t stream, const swan_elem_m
 
 template <typename T> __global__ void __launch_bounds__(256) from_latent(const swan_image_from_latent_args a)
 {
-    SWAN_EACH (i, a.H * a.W * a.C) {
+    const int64_t plane = a.H * a.W;
+    SWAN_EACH (i, a.F * plane * a.C) {
         const int64_t pixel = i / a.C, c = i % a.C;
-        swan_put((T *)a.y + i, a.latent[(c * a.T + a.t) * a.H * a.W + pixel]);
+        swan_put((T *)a.y + i, a.latent[(c * a.T + a.t + pixel / plane) * plane + pixel % plane]);
     }
 }
 
 template <typename T> cudaError_t run_from_latent(cudaStream_t stream, const swan_image_from_latent_args &a)
 {
-    if (a.C < 1 || a.H < 1 || a.W < 1 || a.t < 0 || a.t >= a.T) return cudaErrorInvalidValue;
-    from_latent<T><<<swan_blocks(a.H * a.W * a.C), 256, 0, stream>>>(a);
+    if (a.C < 1 || a.H < 1 || a.W < 1 || a.F < 1 || a.t < 0 || a.t > a.T - a.F) return cudaErrorInvalidValue;
+    from_latent<T><<<swan_blocks(a.F * a.H * a.W * a.C), 256, 0, stream>>>(a);
     return cudaGetLastError();
 }
+
+__device__ int byte_of(float x) { return x >= 1.0f ? 255 : x > 0.0f ? (int)(255.0f * x) : 0; } /* NaN fails both */
 
 template <typename T> __global__ void __launch_bounds__(256) to_rgb8(const swan_image_to_rgb8_args a)
 {
     SWAN_EACH (i, a.n) {
-        const float x = swan_get(((const T *)a.x)[i]);
-        a.rgb[i] = x >= 1.0f ? 255 : x > 0.0f ? (uint8_t)(255.0f * x) : 0; /* NaN fails both */
+        a.rgb[i] = (uint8_t)byte_of(swan_get(((const T *)a.x)[i]));
     }
 }
 
@@ -153,6 +156,35 @@ template <typename T> cudaError_t run_to_rgb8(cudaStream_t stream, const swan_im
 {
     if (a.n < 1) return cudaErrorInvalidValue;
     to_rgb8<T><<<swan_blocks(a.n), 256, 0, stream>>>(a);
+    return cudaGetLastError();
+}
+
+/* A chroma sample and its four of luma. */
+template <typename T> __global__ void __launch_bounds__(256) to_i420(const swan_image_to_i420_args a)
+{
+    const int64_t half = a.W / 2, samples = a.H / 2 * half;
+    SWAN_EACH (i, samples) {
+        const int64_t y = i / half * 2, x = i % half * 2;
+        int sum[3] = {0, 0, 0};
+        for (int64_t row = y; row < y + 2; row++) {
+            const T *p = (const T *)a.x + (row * a.W + x) * 3, *before = x ? p - 3 : p;
+            int here[3], right[3];
+            for (int c = 0; c < 3; c++) {
+                here[c] = byte_of(swan_get(p[c])), right[c] = byte_of(swan_get(p[3 + c]));
+                sum[c] += swan_yuv_site(byte_of(swan_get(before[c])), here[c], right[c]);
+            }
+            a.i420[row * a.W + x] = swan_yuv_luma(here[0], here[1], here[2]);
+            a.i420[row * a.W + x + 1] = swan_yuv_luma(right[0], right[1], right[2]);
+        }
+        a.i420[a.H * a.W + i] = swan_yuv_cb(sum[0], sum[1], sum[2]);
+        a.i420[a.H * a.W + samples + i] = swan_yuv_cr(sum[0], sum[1], sum[2]);
+    }
+}
+
+template <typename T> cudaError_t run_to_i420(cudaStream_t stream, const swan_image_to_i420_args &a)
+{
+    if (a.H < 2 || a.W < 2 || a.H % 2 || a.W % 2) return cudaErrorInvalidValue;
+    to_i420<T><<<swan_blocks(a.H * a.W / 4), 256, 0, stream>>>(a);
     return cudaGetLastError();
 }
 
@@ -194,16 +226,21 @@ extern "C" int swan_cuda_elem_combine_naive(cudaStream_t stream, const swan_elem
 
 extern "C" int swan_cuda_elem_map_naive(cudaStream_t stream, const swan_elem_map_args *a, swan_dtype format)
 {
-    return SWAN_BY_FORMAT(format, run_map, stream, a);
+    return SWAN_BY_IMAGE_FORMAT(format, run_map, stream, a);
 }
 
 extern "C" int swan_cuda_image_from_latent_naive(cudaStream_t stream, const swan_image_from_latent_args *a,
                                                  swan_dtype format)
 {
-    return SWAN_BY_FORMAT(format, run_from_latent, stream, a);
+    return SWAN_BY_IMAGE_FORMAT(format, run_from_latent, stream, a);
 }
 
 extern "C" int swan_cuda_image_to_rgb8_naive(cudaStream_t stream, const swan_image_to_rgb8_args *a, swan_dtype format)
 {
-    return SWAN_BY_FORMAT(format, run_to_rgb8, stream, a);
+    return SWAN_BY_IMAGE_FORMAT(format, run_to_rgb8, stream, a);
+}
+
+extern "C" int swan_cuda_image_to_i420_naive(cudaStream_t stream, const swan_image_to_i420_args *a, swan_dtype format)
+{
+    return SWAN_BY_IMAGE_FORMAT(format, run_to_i420, stream, a);
 }
