@@ -61,6 +61,8 @@ SWAN_CUDA_FAST(attn_dense, mma)         /* head_dim 64 or 128 */
 SWAN_CUDA_FAST(attn_dense, mma32)       /* the same, for multiprocessors with 100 KiB of shared memory */
 SWAN_CUDA_FAST(attn_block_sparse, mma)  /* head_dim 128 */
 /* F16 activations */
+SWAN_CUDA_FAST(conv_conv3x3, mma)  /* Cx and Cp multiples of 8, past given when Cp is not 0; no upsample */
+SWAN_CUDA_FAST(conv_up2x2, mma)    /* Cx a multiple of 8 */
 SWAN_CUDA_FAST(conv_conv3x3, sm90) /* Cx, Cp and Cout multiples of 64, past given when Cp is not 0; no upsample */
 SWAN_CUDA_FAST(conv_up2x2, sm90)   /* Cx and Cout multiples of 64 */
 #undef SWAN_CUDA_FAST

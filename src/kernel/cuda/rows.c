@@ -53,8 +53,10 @@ NAIVE_F16(image, to_i420)
         if (error == cudaErrorNotSupported) return swan_##family##_##slot##_##otherwise(s, a);                         \
         return error ? swan_cuda_status(error, #family "." #slot "=" #variant) : SWAN_OK;                              \
     }
-FAST_F16(conv, conv3x3, sm90, cuda_f16)
-FAST_F16(conv, up2x2, sm90, cuda_f16)
+FAST_F16(conv, conv3x3, mma, cuda_f16)
+FAST_F16(conv, up2x2, mma, cuda_f16)
+FAST_F16(conv, conv3x3, sm90, mma)
+FAST_F16(conv, up2x2, sm90, mma)
 #undef FAST_F16
 
 #define FAST(family, slot, variant)                                                                                    \

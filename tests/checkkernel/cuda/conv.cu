@@ -138,7 +138,8 @@ std::vector<row> rows()
 {
     cudaDeviceProp prop;
     CK(cudaGetDeviceProperties(&prop, 0));
-    std::vector<row> all;
+    std::vector<row> all = {{"mma", [](const swan_conv_conv3x3_args *a) { return swan_cuda_conv_conv3x3_mma(0, a); },
+                             [](const swan_conv_up2x2_args *a) { return swan_cuda_conv_up2x2_mma(0, a); }}};
     if (prop.major == 9)
         all.push_back({"sm90", [](const swan_conv_conv3x3_args *a) { return swan_cuda_conv_conv3x3_sm90(0, a); },
                        [](const swan_conv_up2x2_args *a) { return swan_cuda_conv_up2x2_sm90(0, a); }});
@@ -168,7 +169,10 @@ float time_layer(const row &r, const layer &l, double &flop)
     conv_data d(c);
     swan_conv_conv3x3_args a = d.args(c);
     flop = 18.0 * (double)d.y.n * (double)(l.Cx + l.Cp);
-    return time_ms(12, [&](int) { CK(r.conv(&a)); });
+    return time_ms(12, [&](int) {
+        const int e = r.conv(&a);
+        CK(e == cudaErrorNotSupported ? swan_cuda_conv_conv3x3_mma(0, &a) : e); /* as rows.c does it */
+    });
 }
 
 void bench_decode(const row &r, int64_t T, int64_t H, int64_t W)
@@ -220,6 +224,13 @@ void check_conv(bool quick)
                  {2, 40, 50, 192, 0, 192, false, true, true, true},
              })
             check_one(r.name, r.conv, c);
+        if (r.name == std::string("mma"))
+            for (const conv_case &c : std::vector<conv_case>{{2, 20, 30, 16, 0, 256, false, false, true, true},
+                                                             {2, 17, 35, 64, 0, 3, false, false, false, true},
+                                                             {1, 33, 40, 72, 24, 8, false, true, true, true},
+                                                             {2, 9, 21, 40, 40, 100, true, true, true, true},
+                                                             {1, 18, 18, 128, 0, 5, false, true, false, false}})
+                check_one(r.name, r.conv, c);
         for (const up_case &c : std::vector<up_case>{
                  {1, 16, 16, 64, 64, 1, false}, {2, 17, 33, 64, 64, 2, true}, {1, 9, 40, 128, 64, 2, false}, {2, 30, 52, 256, 128, 1, false},
                  {1, 1, 1, 64, 128, 3, true}, {2, 33, 15, 64, 192, 1, true}})
