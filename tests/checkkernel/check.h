@@ -89,8 +89,8 @@ typedef void check_test(check *c);
 /* The test of a slot, one file a family; the table of them is in main.c. */
 check_test check_linear, check_norm_layer, check_norm_rms, check_attn_dense, check_attn_block_sparse, check_vsa_pool,
     check_vsa_coarse, check_vsa_combine, check_embed_rows, check_embed_timestep, check_embed_patchify,
-    check_embed_unpatchify, check_elem_combine, check_elem_map, check_conv_conv3x3, check_image_from_latent,
-    check_image_to_rgb8;
+    check_embed_unpatchify, check_elem_combine, check_elem_map, check_conv_conv3x3, check_conv_up2x2, check_image_from_latent,
+    check_image_to_rgb8, check_image_to_i420;
 
 /* ---- random choices: functions of the seed, the row's slot and the number of the case ------------------------------------ */
 uint64_t check_random(check *c);

@@ -35,8 +35,10 @@ static check_test *const tests[SWAN_SLOT_COUNT] = {
     [SWAN_SLOT_elem_combine] = check_elem_combine,
     [SWAN_SLOT_elem_map] = check_elem_map,
     [SWAN_SLOT_conv_conv3x3] = check_conv_conv3x3,
+    [SWAN_SLOT_conv_up2x2] = check_conv_up2x2,
     [SWAN_SLOT_image_from_latent] = check_image_from_latent,
     [SWAN_SLOT_image_to_rgb8] = check_image_to_rgb8,
+    [SWAN_SLOT_image_to_i420] = check_image_to_i420,
 };
 
 check_test *check_test_of(swan_slot slot) { return tests[slot]; }
