@@ -86,7 +86,7 @@ typedef struct check {
 } check;
 
 typedef void check_test(check *c);
-/* The test of a slot, one file a family; the table of them is in main.c. */
+/* The test of a slot, one file a family; the table of them is in run.c. */
 check_test check_linear, check_norm_layer, check_norm_rms, check_attn_dense, check_attn_block_sparse, check_vsa_pool,
     check_vsa_coarse, check_vsa_combine, check_embed_rows, check_embed_timestep, check_embed_patchify,
     check_embed_unpatchify, check_elem_combine, check_elem_map, check_conv_conv3x3, check_conv_up2x2, check_image_from_latent,
@@ -145,7 +145,7 @@ int64_t check_get(const check_line *line, const char *key, int64_t fallback);
  * (work: multiplications of the whole). All of them while benchmarking. */
 int64_t check_rows(const check *c, int64_t rows, double work);
 
-/* ---- main.c, check.c, mutate.c ------------------------------------------------------------------------------------------- */
+/* ---- run.c, check.c, mutate.c ------------------------------------------------------------------------------------------- */
 void check_open(check *c);  /* pools, and the row's device */
 void check_close(check *c); /* everything that open and cases hold */
 void check_end_case(check *c);
