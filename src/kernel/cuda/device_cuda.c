@@ -296,13 +296,24 @@ int swan_cuda_list(swan_device_info *out, int capacity)
     return n;
 }
 
+/* Why the runtime counts no GPUs. */
+static swan_status no_gpu(int index, cudaError_t error)
+{
+    int have = 0;
+    if (error != cudaErrorInsufficientDriver || cudaDriverGetVersion(&have) != cudaSuccess)
+        return SWAN_FAIL(SWAN_E_UNSUPPORTED, "cuda:%d: %s", index, cudaGetErrorString(error));
+    if (!have) return SWAN_FAIL(SWAN_E_UNSUPPORTED, "cuda:%d: this machine has no NVIDIA driver", index);
+    return SWAN_FAIL(SWAN_E_UNSUPPORTED, "cuda:%d: wanted an NVIDIA driver for CUDA %d.%d or later, found one for %d.%d", index,
+                     CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, have / 1000, have % 1000 / 10);
+}
+
 swan_status swan_cuda_open(int index, swan_device *out)
 {
     swan_device d = {.backend = &cuda};
     int found = 0;
     cudaError_t error = cudaGetDeviceCount(&found);
     cudaGetLastError();
-    if (error) return SWAN_FAIL(SWAN_E_UNSUPPORTED, "cuda:%d: %s", index, cudaGetErrorString(error));
+    if (error) return no_gpu(index, error);
     if (index < 0 || index >= found)
         return SWAN_FAIL(SWAN_E_UNSUPPORTED, "cuda:%d: there is no such GPU; there are %d", index, found);
     if ((error = describe(index, &d.info))) return swan_cuda_status(error, "cudaGetDeviceProperties");
