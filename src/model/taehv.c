@@ -41,7 +41,7 @@ static swan_status extent(const swan_ckpt *ckpt, const char *name, int axis, int
 
 swan_status swan_taehv_load(swan_taehv *m, swan_weight_loader *loader)
 {
-    *m = (swan_taehv){0};
+    *m = (swan_taehv){.format = SWAN_F32};
     int64_t v[SYMBOLS] = {0};
     SWAN_TRY(extent(loader->ckpt, "decoder.1.weight", 1, &v[Z]));
     SWAN_TRY(extent(loader->ckpt, "decoder.1.weight", 0, &v[W0]));
@@ -72,79 +72,101 @@ int64_t swan_taehv_frames(int64_t latent_frames) { return 4 * latent_frames - SW
 
 /* ---- decode ---- */
 
-/* What survives from frame to frame: the input of every MemBlock, two buffers used in turn. */
+/* What survives from batch to batch: the input of every MemBlock, behind the last frame of the batch before. */
 typedef struct decode_state {
     const swan_taehv *m;
     swan_ctx *ctx;
     const swan_taehv_sink *sink;
-    int64_t H, W;      /* of the latent */
-    int64_t made;      /* frames that left the last stage, trimmed ones included */
-    struct {
-        swan_tensor input[2];
-        int64_t seen; /* frames that went through */
-    } memory[SWAN_TAEHV_STAGES][SWAN_TAEHV_BLOCKS];
+    int64_t H, W; /* of the latent */
+    int64_t made; /* frames that left the last stage, trimmed ones included */
+    int64_t batch[SWAN_TAEHV_STAGES + 1]; /* frames at most: going into a stage, and leaving the last */
+    swan_tensor memory[SWAN_TAEHV_STAGES][SWAN_TAEHV_BLOCKS]; /* [1 + batch, H, W, C] */
 } decode_state;
 
-static swan_status frame_tensor(swan_ctx *ctx, int64_t H, int64_t W, int64_t C, const char *name, swan_tensor *out)
+static swan_status frames_tensor(const decode_state *d, int64_t F, int64_t H, int64_t W, int64_t C, const char *name, swan_tensor *out)
 {
-    return swan_ctx_tensor(ctx, ctx->kernels->format, 3, (int64_t[]){H, W, C}, name, out);
+    return swan_ctx_tensor(d->ctx, d->m->format, 4, (int64_t[]){F, H, W, C}, name, out);
 }
 
-/* y = relu(conv(relu(conv(relu(conv(x ++ past))))) + x). x is the block's own memory buffer; y is another. */
-static swan_status run_mem_block(decode_state *d, int s, int b, swan_tensor *y)
+/* Frames first .. first + count - 1 of t. */
+static swan_tensor frames_of(const swan_tensor *t, int64_t first, int64_t count)
+{
+    swan_tensor part = *t;
+    size_t frame_bytes = (size_t)(t->ne[1] * t->ne[2] * t->ne[3]) * swan_dtype_bytes(t->dtype);
+    part.data = (uint8_t *)t->data + (size_t)first * frame_bytes;
+    part.ne[0] = count;
+    return part;
+}
+
+/* Where n frames that go into a block belong. */
+static swan_tensor input_of(const decode_state *d, int s, int b, int64_t n) { return frames_of(&d->memory[s][b], 1, n); }
+
+/* y = relu(conv(relu(conv(relu(conv(x ++ past))))) + x) for the n frames of the block's memory; past: each one's frame before. */
+static swan_status run_mem_block(decode_state *d, int s, int b, int64_t n, swan_tensor *y)
 {
     swan_ctx *ctx = d->ctx;
     const swan_taehv_block *w = &d->m->stage[s].block[b];
-    int64_t seen = d->memory[s][b].seen++;
-    const swan_tensor *x = &d->memory[s][b].input[seen % 2];
-    swan_tensor past = d->memory[s][b].input[(seen + 1) % 2];
-    if (seen == 0) past.data = NULL; /* zeros */
+    swan_tensor x = input_of(d, s, b, n), past = frames_of(&d->memory[s][b], 0, n), last = frames_of(&d->memory[s][b], n, 1);
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor h1, h2;
-    SWAN_TRY(frame_tensor(ctx, x->ne[0], x->ne[1], x->ne[2], "mem.h1", &h1));
-    SWAN_TRY(frame_tensor(ctx, x->ne[0], x->ne[1], x->ne[2], "mem.h2", &h2));
-    SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = x, .past = &past}, &w->conv[0], true, NULL, &h1));
+    SWAN_TRY(frames_tensor(d, n, x.ne[1], x.ne[2], x.ne[3], "mem.h1", &h1));
+    SWAN_TRY(frames_tensor(d, n, x.ne[1], x.ne[2], x.ne[3], "mem.h2", &h2));
+    SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &x, .past = &past}, &w->conv[0], true, NULL, &h1));
     SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &h1}, &w->conv[1], true, NULL, &h2));
-    SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &h2}, &w->conv[2], true, x, y));
+    SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &h2}, &w->conv[2], true, &x, y));
     swan_arena_release(ctx->arena, mark);
-    return SWAN_OK;
+    swan_tensor before = frames_of(&d->memory[s][b], 0, 1);
+    return swan_op_copy(ctx, &last, &before);
 }
 
-/* Where the first MemBlock of stage s wants its input for the coming frame. */
-static swan_tensor *input_of(decode_state *d, int s, int b) { return &d->memory[s][b].input[d->memory[s][b].seen % 2]; }
-
+/* Pixels of frames that left the last stage, to the sink. */
 static swan_status finish(decode_state *d, const swan_tensor *features)
 {
     swan_ctx *ctx = d->ctx;
-    int64_t index = d->made++ - SWAN_TAEHV_TRIM;
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor rgb;
-    SWAN_TRY(frame_tensor(ctx, features->ne[0], features->ne[1], 3, "frame", &rgb));
+    SWAN_TRY(frames_tensor(d, features->ne[0], features->ne[1], features->ne[2], 3, "frame", &rgb));
     SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = features}, &d->m->out, false, NULL, &rgb));
-    SWAN_TRY(d->sink->frame(d->sink->user, ctx, index, &rgb));
+    for (int64_t f = 0; f < rgb.ne[0]; f++) {
+        int64_t index = d->made++ - SWAN_TAEHV_TRIM;
+        swan_tensor at = frames_of(&rgb, f, 1);
+        swan_tensor frame = swan_tensor_3d(at.data, at.dtype, at.ne[1], at.ne[2], 3);
+        if (index >= 0) SWAN_TRY(d->sink->frame(d->sink->user, ctx, index, &frame));
+    }
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }
 
-/* One frame through stage s, whose first input buffer is filled; then each frame that it makes through the next. The 1x1
- * growth commutes with the nearest-neighbour enlargement, so it runs on the small frame: a quarter of the work. */
-static swan_status run_stage(decode_state *d, int s)
+static swan_status run_stage(decode_state *d, int s, int64_t n);
+
+/* Where the frames made by stage s go: n of them, to the next stage or into tensors of the arena. */
+static swan_status output_of(decode_state *d, int s, int64_t n, swan_tensor *out)
+{
+    if (s + 1 < SWAN_TAEHV_STAGES) {
+        *out = input_of(d, s + 1, 0, n);
+        return SWAN_OK;
+    }
+    return frames_tensor(d, n, 2 * d->H << s, 2 * d->W << s, d->m->stage[s].next, "stage.features", out);
+}
+
+static swan_status pass_on(decode_state *d, int s, const swan_tensor *frames)
+{
+    return s + 1 < SWAN_TAEHV_STAGES ? run_stage(d, s + 1, frames->ne[0]) : finish(d, frames);
+}
+
+/* One frame y of stage s: each frame that it grows into, through the rest. The 1x1 growth commutes with the nearest-neighbour
+ * enlargement, so it runs on the small frame: a quarter of the work. */
+static swan_status grow_one(decode_state *d, int s, const swan_tensor *y)
 {
     swan_ctx *ctx = d->ctx;
     const swan_taehv_stage *w = &d->m->stage[s];
-    int64_t H = d->H << s, W = d->W << s;
-    size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor y, grown, next;
-    SWAN_TRY(frame_tensor(ctx, H, W, w->width, "stage.y", &y));
-    SWAN_TRY(frame_tensor(ctx, H, W, w->width, "stage.grown", &grown));
-    for (int b = 0; b < SWAN_TAEHV_BLOCKS; b++) {
-        swan_tensor *to = b + 1 < SWAN_TAEHV_BLOCKS ? input_of(d, s, b + 1) : &y;
-        SWAN_TRY(run_mem_block(d, s, b, to));
-    }
     bool last = s + 1 == SWAN_TAEHV_STAGES;
-    if (last) SWAN_TRY(frame_tensor(ctx, 2 * H, 2 * W, w->next, "stage.features", &next));
-    swan_tensor flat_y = swan_tensor_2d(y.data, y.dtype, H * W, w->width);
-    swan_tensor flat_grown = swan_tensor_2d(grown.data, grown.dtype, H * W, w->width);
+    int64_t pixels = y->ne[1] * y->ne[2];
+    swan_tensor grown, next;
+    SWAN_TRY(frames_tensor(d, 1, y->ne[1], y->ne[2], w->width, "stage.grown", &grown));
+    SWAN_TRY(output_of(d, s, 1, &next));
+    swan_tensor flat_y = swan_tensor_2d(y->data, y->dtype, pixels, w->width);
+    swan_tensor flat_grown = swan_tensor_2d(grown.data, grown.dtype, pixels, w->width);
     for (int j = 0; j < w->grow; j++) {
         if (last && d->made < SWAN_TAEHV_TRIM) { /* a frame that is dropped needs no pixels */
             d->made++;
@@ -154,12 +176,66 @@ static swan_status run_stage(decode_state *d, int s)
         swan_linear grow = {.weight = swan_tensor_2d((uint8_t *)w->grow_weight.data + (size_t)j * block_bytes, w->grow_weight.dtype,
                                                      w->width, w->width)};
         SWAN_TRY(swan_op_linear(ctx, &flat_y, &grow, SWAN_EPI_NONE, NULL, &flat_grown));
-        swan_tensor *to = last ? &next : input_of(d, s + 1, 0);
-        SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &grown, .upsample = true}, &w->conv, last, NULL, to));
-        SWAN_TRY(last ? finish(d, &next) : run_stage(d, s + 1));
+        SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &grown, .upsample = true}, &w->conv, last, NULL, &next));
+        SWAN_TRY(pass_on(d, s, &next));
     }
-    swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
+}
+
+/* All frames y of a batch of stage s, as many at a time as the rest takes, in parts of nearly one size. */
+static swan_status grow_batch(decode_state *d, int s, const swan_tensor *y)
+{
+    const swan_taehv_stage *w = &d->m->stage[s];
+    bool last = s + 1 == SWAN_TAEHV_STAGES;
+    int64_t from = 0, n = y->ne[0], most = d->batch[s + 1] / w->grow;
+    if (last && d->made < SWAN_TAEHV_TRIM) { /* frames all of whose pixels are dropped */
+        from = (SWAN_TAEHV_TRIM - d->made) / w->grow;
+        if (from > n) from = n;
+        d->made += from * w->grow;
+    }
+    int64_t left = n - from, parts = (left + most - 1) / most;
+    for (int64_t i = 0; i < parts; i++) {
+        int64_t begin = from + left * i / parts, end = from + left * (i + 1) / parts;
+        size_t mark = swan_arena_mark(d->ctx->arena);
+        swan_tensor part = frames_of(y, begin, end - begin), next;
+        SWAN_TRY(output_of(d, s, part.ne[0] * w->grow, &next));
+        SWAN_TRY(swan_op_up2x2(d->ctx, &part, &w->up, last, &next));
+        SWAN_TRY(pass_on(d, s, &next));
+        swan_arena_release(d->ctx->arena, mark);
+    }
+    return SWAN_OK;
+}
+
+/* The n frames in the memory of stage s through it; then what it makes of them through the next. */
+static swan_status run_stage(decode_state *d, int s, int64_t n)
+{
+    size_t mark = swan_arena_mark(d->ctx->arena);
+    swan_tensor y;
+    SWAN_TRY(frames_tensor(d, n, d->H << s, d->W << s, d->m->stage[s].width, "stage.y", &y));
+    for (int b = 0; b < SWAN_TAEHV_BLOCKS; b++) {
+        swan_tensor to = b + 1 < SWAN_TAEHV_BLOCKS ? input_of(d, s, b + 1, n) : y;
+        SWAN_TRY(run_mem_block(d, s, b, n, &to));
+    }
+    SWAN_TRY(d->m->batch_bytes ? grow_batch(d, s, &y) : grow_one(d, s, &y));
+    swan_arena_release(d->ctx->arena, mark);
+    return SWAN_OK;
+}
+
+/* Frames that a batch has in each stage: what the budget holds, in parts of nearly one size of the batch before. */
+static void choose_batches(decode_state *d, int64_t count)
+{
+    const swan_taehv *m = d->m;
+    int64_t before = count;
+    for (int s = 0; s <= SWAN_TAEHV_STAGES; s++) {
+        bool last = s == SWAN_TAEHV_STAGES; /* large, and cheap to launch */
+        int64_t width = last ? m->stage[s - 1].next : m->stage[s].width, grown = s ? m->stage[s - 1].grow : 1;
+        int64_t bytes = grown * (d->H << s) * (d->W << s) * width * (int64_t)swan_dtype_bytes(m->format);
+        int64_t most = (last ? 2 : 1) * m->batch_bytes / bytes;
+        if (most < 1) most = 1;
+        int64_t parts = (before + most - 1) / most;
+        d->batch[s] = m->batch_bytes ? (before + parts - 1) / parts * grown : 1;
+        before = d->batch[s];
+    }
 }
 
 swan_status swan_taehv_decode(const swan_taehv *m, swan_ctx *ctx, const swan_tensor *latent, const swan_taehv_sink *sink)
@@ -171,18 +247,25 @@ swan_status swan_taehv_decode_part(const swan_taehv *m, swan_ctx *ctx, const swa
                                    const swan_taehv_sink *sink)
 {
     decode_state d = {.m = m, .ctx = ctx, .sink = sink, .H = latent->ne[2], .W = latent->ne[3]};
+    choose_batches(&d, count);
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor z;
-    SWAN_TRY(frame_tensor(ctx, d.H, d.W, m->channels, "latent.frame", &z));
+    SWAN_TRY(frames_tensor(&d, d.batch[0], d.H, d.W, m->channels, "latent.frames", &z));
     for (int s = 0; s < SWAN_TAEHV_STAGES; s++)
-        for (int b = 0; b < SWAN_TAEHV_BLOCKS; b++)
-            for (int i = 0; i < 2; i++)
-                SWAN_TRY(frame_tensor(ctx, d.H << s, d.W << s, m->stage[s].width, "mem.input", &d.memory[s][b].input[i]));
-    for (int64_t t = first; t < first + count; t++) {
-        SWAN_TRY(swan_op_latent_frame(ctx, latent, t, &z));
-        SWAN_TRY(swan_op_map(ctx, SWAN_MAP_CLAMP_TANH3, &z, &z));
-        SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &z}, &m->in, true, NULL, input_of(&d, 0, 0)));
-        SWAN_TRY(run_stage(&d, 0));
+        for (int b = 0; b < SWAN_TAEHV_BLOCKS; b++) {
+            swan_tensor *memory = &d.memory[s][b];
+            SWAN_TRY(frames_tensor(&d, 1 + d.batch[s], d.H << s, d.W << s, m->stage[s].width, "mem.input", memory));
+            swan_tensor before = frames_of(memory, 0, 1);
+            SWAN_TRY(swan_op_zero(ctx, &before));
+        }
+    int64_t parts = (count + d.batch[0] - 1) / d.batch[0];
+    for (int64_t i = 0; i < parts; i++) {
+        int64_t begin = count * i / parts, n = count * (i + 1) / parts - begin;
+        swan_tensor part = frames_of(&z, 0, n), x = input_of(&d, 0, 0, n);
+        SWAN_TRY(swan_op_latent_frame(ctx, latent, first + begin, &part));
+        SWAN_TRY(swan_op_map(ctx, SWAN_MAP_CLAMP_TANH3, &part, &part));
+        SWAN_TRY(swan_op_conv3x3(ctx, &(swan_conv_input){.x = &part}, &m->in, true, NULL, &x));
+        SWAN_TRY(run_stage(&d, 0, n));
     }
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;

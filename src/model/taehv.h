@@ -1,7 +1,9 @@
 /* TAEHV: a tiny autoencoder for video latents; the decoder. Source: madebyollin/taehv (taew2_1), a plain sequence of 3x3
  * convolutions on single frames in which only MemBlocks look at time: each also sees its own input of the frame before.
  *
- * Decoding is frame by frame, depth first: memory is one frame per layer and does not grow with the length of the video.
+ * Decoding is depth first, batch by batch of frames: memory is a batch per layer and does not grow with the length of the video.
+ * Two forms. As the file has it: batches of one frame. Merged, for GPUs: each stage's growth, enlargement and convolution are one
+ * layer (conv.up2x2; equal in real arithmetic), in F16 or F32, and batches are as large as launches need.
  * Widths are read from the file. Latents go in normalised, as the transformer leaves them; frames come out in [0, 1]. */
 #ifndef SWAN_MODEL_TAEHV_H
 #define SWAN_MODEL_TAEHV_H
@@ -22,22 +24,28 @@ typedef struct swan_taehv_stage {
     int64_t width, next;  /* channels inside, channels after conv */
     int grow;             /* frames made of one: 1, 2, 2 */
     swan_taehv_block block[SWAN_TAEHV_BLOCKS];
-    swan_tensor grow_weight; /* [grow * width, width] */
-    swan_conv conv;       /* width -> next, no bias */
+    swan_tensor grow_weight; /* [grow * width, width]; not in the merged form */
+    swan_conv conv;       /* width -> next, no bias; not in the merged form */
+    swan_tensor up;       /* [grow, 4, next, 4, width], in the merged form */
 } swan_taehv_stage;
 
 typedef struct swan_taehv {
-    int64_t channels; /* of the latent */
+    int64_t channels;    /* of the latent */
+    swan_dtype format;   /* of activations; F32 in the form of the file */
+    int64_t batch_bytes; /* of a layer's output in the merged form; 0: the form of the file */
     swan_conv in, out;
     swan_taehv_stage stage[SWAN_TAEHV_STAGES];
 } swan_taehv;
 
 /* Binds the weights; widths and latent channels come from their shapes. Run once with a dry arena to size it. */
 swan_status swan_taehv_load(swan_taehv *m, swan_weight_loader *loader);
+/* The merged form for activations of format, F16 or F32: weights are made on the host and placed where the loader says; biases stay
+ * f32. A weight beyond F16 is SWAN_E_UNSUPPORTED. */
+swan_status swan_taehv_load_merged(swan_taehv *m, swan_weight_loader *loader, swan_dtype format);
 /* 4 T - 3. */
 int64_t swan_taehv_frames(int64_t latent_frames);
 
-/* Receives frame index (0-based, trimmed ones not counted): frame [8 Hl, 8 Wl, 3] in the activation format, not yet clamped,
+/* Receives frame index (0-based, trimmed ones not counted): frame [8 Hl, 8 Wl, 3] in the decoder's format, not yet clamped,
  * borrowed for the call. In DRY it is called as well, with a tensor that has no memory. */
 typedef struct swan_taehv_sink {
     swan_status (*frame)(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame);

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "ops/call.h"
 
 /* [F, H, W, C]; an image [H, W, C] is one frame. */
@@ -70,5 +72,23 @@ swan_status swan_op_i420(swan_ctx *ctx, const swan_tensor *x, swan_tensor *i420)
                       x->ne[0] % 2 == 0 && x->ne[1] % 2 == 0, "i420", x, i420);
     swan_image_to_i420_args args = {.x = x->data, .i420 = i420->data, .H = x->ne[0], .W = x->ne[1]};
     SWAN_OP_CALL(ctx, x->dtype, image_to_i420, args, ((swan_op_cost){0, swan_op_bytes(x) + swan_op_bytes(i420)}), i420);
+    return SWAN_OK;
+}
+
+/* Moved by the device's copy engine, not by a kernel: not in the counters. */
+swan_status swan_op_copy(swan_ctx *ctx, const swan_tensor *from, swan_tensor *to)
+{
+    SWAN_OP_CHECK(from->dtype == to->dtype && swan_tensor_count(from) == swan_tensor_count(to), "copy", from, to);
+    if (ctx->mode == SWAN_DRY) return SWAN_OK;
+    if (ctx->device) return ctx->device->backend->copy(ctx->stream, to->data, from->data, swan_tensor_bytes(to));
+    memcpy(to->data, from->data, swan_tensor_bytes(to));
+    return SWAN_OK;
+}
+
+swan_status swan_op_zero(swan_ctx *ctx, swan_tensor *y)
+{
+    if (ctx->mode == SWAN_DRY) return SWAN_OK;
+    if (ctx->device) return ctx->device->backend->fill(ctx->stream, y->data, 0, swan_tensor_bytes(y));
+    memset(y->data, 0, swan_tensor_bytes(y));
     return SWAN_OK;
 }

@@ -16,7 +16,7 @@ bool swan_ctx_on_host(const swan_ctx *ctx) { return !ctx->device || ctx->device-
 const swan_kernels *swan_ctx_table(const swan_ctx *ctx, swan_dtype format)
 {
     if (ctx->kernels->format == format) return ctx->kernels;
-    return format == SWAN_F32 ? ctx->kernels_f32 : NULL;
+    return format == SWAN_F32 ? ctx->kernels_f32 : format == SWAN_F16 ? ctx->kernels_f16 : NULL;
 }
 
 swan_status swan_ctx_tensor(swan_ctx *ctx, swan_dtype dtype, int ndim, const int64_t *ne, const char *name, swan_tensor *out)

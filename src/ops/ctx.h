@@ -29,6 +29,7 @@ typedef struct swan_ctx {
     swan_mode mode;
     const swan_kernels *kernels;     /* for activations in the model's format */
     const swan_kernels *kernels_f32; /* for f32 beside it: latents, time embedding; NULL when the model's format is F32 */
+    const swan_kernels *kernels_f16; /* for the decoder of images; NULL when it runs in another format */
     const swan_device *device; /* NULL: the host */
     swan_stream *stream;
     swan_arena *arena; /* activations */

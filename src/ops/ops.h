@@ -87,5 +87,8 @@ swan_status swan_op_latent_frame(swan_ctx *ctx, const swan_tensor *latent, int64
 swan_status swan_op_rgb8(swan_ctx *ctx, const swan_tensor *x, swan_tensor *rgb);
 /* The same as planes of video: i420 u8 [H * W * 3 / 2], even sizes. */
 swan_status swan_op_i420(swan_ctx *ctx, const swan_tensor *x, swan_tensor *i420);
+/* to = from, of one type and size, not overlapping; and y = 0. */
+swan_status swan_op_copy(swan_ctx *ctx, const swan_tensor *from, swan_tensor *to);
+swan_status swan_op_zero(swan_ctx *ctx, swan_tensor *y);
 
 #endif

@@ -81,8 +81,63 @@ static void against_reference(void **state)
     swan_ckpt_close(ckpt);
 }
 
+/* The merged form in F32: the same frames, in any batches. */
+static void merged_against_reference(void **state)
+{
+    (void)state;
+    swan_ckpt *ckpt;
+    swan_arena weights;
+    swan_taehv m;
+    assert_ok(swan_ckpt_open(PARITY_DATA "taehv-tiny.safetensors", NULL, &ckpt));
+    uint8_t *used = calloc(swan_ckpt_count(ckpt), 1);
+    assert_non_null(used);
+    swan_weight_loader loader = {.ckpt = ckpt, .used = used};
+    PARITY_BIND(loader, weights, swan_taehv_load_merged(&m, &loader, SWAN_F32));
+    swan_tensor latent = parity_load("taehv/latent.npy"), want = parity_load("taehv/frames.npy");
+    frames got = {.data = malloc(swan_tensor_bytes(&want))};
+    assert_non_null(got.data);
+    int64_t frame = latent.ne[2] * latent.ne[3] * m.stage[0].width * (int64_t)sizeof(float);
+    const int64_t budgets[] = {1, frame, 2 * frame, 9 * frame, m.batch_bytes};
+    for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+        m.batch_bytes = budgets[i];
+        decode(&m, &latent, 0, &got);
+        assert_int_equal(got.count, want.ne[0]);
+        parity_expect("frames, merged", got.data, &want, BOUND);
+    }
+    ((float *)m.stage[2].up.data)[5] += 1e-2f;
+    decode(&m, &latent, 0, &got);
+    assert_true(parity_distance(got.data, want.data, swan_tensor_count(&want)) > 10 * BOUND);
+
+    free(got.data);
+    free(latent.data);
+    free(want.data);
+    free(used);
+    swan_arena_free(&weights);
+    swan_ckpt_close(ckpt);
+}
+
+/* What is F16 and what stays f32. */
+static void merged_in_f16(void **state)
+{
+    (void)state;
+    swan_ckpt *ckpt;
+    swan_arena weights;
+    swan_taehv m;
+    assert_ok(swan_ckpt_open(PARITY_DATA "taehv-tiny.safetensors", NULL, &ckpt));
+    swan_weight_loader loader = {.ckpt = ckpt};
+    PARITY_BIND(loader, weights, swan_taehv_load_merged(&m, &loader, SWAN_F16));
+    assert_int_equal(m.format, SWAN_F16);
+    assert_int_equal(m.stage[2].up.dtype, SWAN_F16);
+    assert_int_equal(m.in.weight.dtype, SWAN_F16);
+    assert_int_equal(m.in.bias.dtype, SWAN_F32);
+    assert_null(m.stage[0].conv.weight.data);
+    swan_arena_free(&weights);
+    swan_ckpt_close(ckpt);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(against_reference)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_reference), cmocka_unit_test(merged_against_reference),
+                                       cmocka_unit_test(merged_in_f16)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
