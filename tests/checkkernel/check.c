@@ -186,7 +186,7 @@ static uint64_t hash(const char *s, uint64_t h)
 bool check_begin(check *c, const char *format, ...)
 {
     check_end_case(c);
-    if (c->first_only && c->failures) return false;
+    if ((c->first_only && c->failures) || (c->most && c->cases >= c->most)) return false;
     va_list args;
     va_start(args, format);
     vsnprintf(c->name, sizeof c->name, format, args);

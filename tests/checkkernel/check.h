@@ -64,6 +64,7 @@ typedef struct check {
     uint64_t seed;
     bool bench, quiet, first_only; /* first_only: no more cases after a failure */
     int threads, gpu; /* gpu: the number of the one that rows for GPUs run on */
+    int most;         /* 0, or no more cases than this */
     const check_line *lines;
     int line_count;
 

@@ -17,6 +17,8 @@ static const char usage[] =
     "  --list              name the rows, and why one would be skipped\n"
     "  --only TEXT         rows whose family.slot=variant (format) contains TEXT\n"
     "  --seed N            of the random operands (1)\n"
+    "  --gpu               rows for GPUs alone\n"
+    "  --cases N           of each row only the first N\n"
     "  --threads N         of the pool (3; for --bench: one a core)\n"
     "  --bench [TEXT]      time the rows over the shapes instead\n"
     "  --shapes PATTERN    files of shapes (bench/shapes/cpu.txt)\n"
@@ -29,6 +31,7 @@ static bool parse(int argc, char **argv, options *o)
         {"seed", required_argument, NULL, 's'},  {"threads", required_argument, NULL, 't'},
         {"bench", optional_argument, NULL, 'b'}, {"shapes", required_argument, NULL, 'f'},
         {"self-test", no_argument, NULL, 'm'},   {"help", no_argument, NULL, 'h'},
+        {"gpu", no_argument, NULL, 'g'},         {"cases", required_argument, NULL, 'c'},
         {NULL, 0, NULL, 0},
     };
     int threads = -1;
@@ -38,6 +41,8 @@ static bool parse(int argc, char **argv, options *o)
         case 'o': o->run.only = optarg; break;
         case 's': o->run.seed = strtoull(optarg, NULL, 10); break;
         case 't': threads = atoi(optarg); break;
+        case 'g': o->run.cpu = false; break;
+        case 'c': o->run.cases = atoi(optarg); break;
         case 'b':
             o->run.bench = true;
             if (optarg) o->run.only = optarg;

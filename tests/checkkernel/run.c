@@ -167,6 +167,7 @@ static void check_row(const check_options *o, const swan_kernel_row *r, progress
                .seed = o->seed,
                .bench = o->bench,
                .threads = o->threads,
+               .most = o->cases,
                .gpu = gpu.index,
                .lines = lines,
                .line_count = line_count,
