@@ -104,7 +104,7 @@ static swan_status warm_frame(void *user, swan_ctx *ctx, int64_t index, const sw
 }
 
 /* What comes before the blocks, two of them, and what comes behind. */
-static swan_status warm_pass(struct swan_session *s, const swan_event at[WARM_BLOCKS + 1])
+static swan_status warm_pass(struct swan_session *s, swan_event at[WARM_BLOCKS + 1])
 {
     const swan_wan_dit *dit = &s->engine->dit;
     const swan_backend *backend = s->engine->device.backend;
@@ -114,8 +114,7 @@ static swan_status warm_pass(struct swan_session *s, const swan_event at[WARM_BL
     SWAN_TRY(swan_wan_dit_reserve(dit, &s->ctx, &s->geometry, &x));
     SWAN_TRY(swan_wan_dit_begin(dit, &s->ctx, &step, sample, &x));
     for (int i = 0; i <= WARM_BLOCKS; i++) {
-        swan_event here = at[i];
-        SWAN_TRY(backend->event_record(&s->stream, &here));
+        SWAN_TRY(backend->event_record(&s->stream, &at[i]));
         if (i < WARM_BLOCKS) SWAN_TRY(swan_wan_dit_blocks(dit, &s->ctx, &step, i % dit->config.layers, 1, &x));
     }
     SWAN_TRY(swan_wan_dit_end(dit, &s->ctx, &step, &x, &s->state.buffer[SWAN_SCHED_VELOCITY]));
@@ -124,7 +123,7 @@ static swan_status warm_pass(struct swan_session *s, const swan_event at[WARM_BL
 }
 
 /* Everything once, over zeros: each number of text rows, the transformer, the update, a frame. */
-static swan_status warm_up(struct swan_session *s, const swan_event at[WARM_BLOCKS + 1])
+static swan_status warm_up(struct swan_session *s, swan_event at[WARM_BLOCKS + 1])
 {
     const swan_backend *backend = s->engine->device.backend;
     swan_tensor *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
