@@ -19,6 +19,7 @@ static const char usage[] =
     "  --seed N            of the random operands (1)\n"
     "  --gpu               rows for GPUs alone\n"
     "  --cases N           of each row only the first N\n"
+    "  --here              in this process, for debuggers and sanitizers; a line for each row\n"
     "  --threads N         of the pool (3; for --bench: one a core)\n"
     "  --bench [TEXT]      time the rows over the shapes instead\n"
     "  --shapes PATTERN    files of shapes (bench/shapes/cpu.txt)\n"
@@ -32,6 +33,7 @@ static bool parse(int argc, char **argv, options *o)
         {"bench", optional_argument, NULL, 'b'}, {"shapes", required_argument, NULL, 'f'},
         {"self-test", no_argument, NULL, 'm'},   {"help", no_argument, NULL, 'h'},
         {"gpu", no_argument, NULL, 'g'},         {"cases", required_argument, NULL, 'c'},
+        {"here", no_argument, NULL, 'i'},
         {NULL, 0, NULL, 0},
     };
     int threads = -1;
@@ -43,6 +45,7 @@ static bool parse(int argc, char **argv, options *o)
         case 't': threads = atoi(optarg); break;
         case 'g': o->run.cpu = false; break;
         case 'c': o->run.cases = atoi(optarg); break;
+        case 'i': o->run.here = o->run.each = true; break;
         case 'b':
             o->run.bench = true;
             if (optarg) o->run.only = optarg;

@@ -191,7 +191,7 @@ static void check_row(const check_options *o, const swan_kernel_row *r, progress
     fflush(stdout);
 }
 
-static void child(const check_options *o, const char *family, int first, progress *p)
+static void check_family(const check_options *o, const char *family, int first, progress *p)
 {
     const swan_kernel_row *r;
     for (int i = first; (r = swan_kernel_row_at((size_t)i)); i++) {
@@ -201,12 +201,11 @@ static void child(const check_options *o, const char *family, int first, progres
         check_row(o, r, p);
     }
     fflush(stdout);
-    _exit(0);
 }
 
 static void run_family(const check_options *o, const char *family, progress *p)
 {
-    for (int first = 0;;) {
+    for (int first = 0; !o->here;) {
         p->row = -1;
         p->name[0] = 0;
         fflush(stdout);
@@ -216,7 +215,10 @@ static void run_family(const check_options *o, const char *family, progress *p)
             p->failed++;
             return;
         }
-        if (pid == 0) child(o, family, first, p);
+        if (pid == 0) {
+            check_family(o, family, first, p);
+            _exit(0);
+        }
         int status = 0;
         while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
@@ -235,6 +237,7 @@ static void run_family(const check_options *o, const char *family, progress *p)
                    (unsigned long long)o->seed);
         first = p->row + 1;
     }
+    check_family(o, family, 0, p);
 }
 
 int check_run_all(const check_options *o)

@@ -18,6 +18,7 @@ typedef struct check_options {
     bool bench;       /* time instead */
     bool each;        /* a line for each row, not for failures alone */
     bool cpu, gpu;    /* which rows are wanted */
+    bool here;        /* in this process: no child is there to crash instead; for debuggers and sanitizers */
 } check_options;
 
 /* Reads shapes from files that match the pattern; false, and says why, when it cannot. */
