@@ -131,13 +131,17 @@ void swan_events_wake_all(swan_events *e)
     pthread_mutex_unlock(&e->lock);
 }
 
-bool swan_events_idle(swan_events *e)
+int swan_events_waiting(swan_events *e, int *suspended)
 {
-    bool idle = true;
+    int joined = 0;
+    *suspended = 0;
     pthread_mutex_lock(&e->lock);
-    for (const swan_waiter *w = e->first; w; w = w->next) idle = idle && !w->suspended;
+    for (const swan_waiter *w = e->first; w; w = w->next) {
+        joined++;
+        *suspended += w->suspended;
+    }
     pthread_mutex_unlock(&e->lock);
-    return idle;
+    return joined;
 }
 
 /* ---- looking ---- */

@@ -41,8 +41,8 @@ void swan_events_end(swan_events *e, int slot);
 void swan_events_notify(swan_events *e, const char *id);
 /* Wakes everybody: heartbeats, and the end of the server. */
 void swan_events_wake_all(swan_events *e);
-/* Nobody's connection is suspended at the moment. */
-bool swan_events_idle(swan_events *e);
+/* How many wait; *suspended: of how many the connection is suspended at the moment. */
+int swan_events_waiting(swan_events *e, int *suspended);
 
 /* *out of a job that runs; false when it does not. */
 bool swan_events_look(swan_events *e, const char *id, swan_live *out);

@@ -19,7 +19,7 @@
 
 #include "server/form.h"
 
-enum { THREADS = 16, HEADER_BYTES = 32768, BACKLOG = 128,
+enum { THREADS = 16, HEADER_BYTES = 32768, BACKLOG = 128, LAST_WORDS_MS = 3000,
        DISCARD = 4 /* bodies are read and dropped up to so many times the limit */ };
 
 struct swan_tracked {
@@ -391,11 +391,14 @@ void swan_httpd_close(swan_httpd *h)
     if (!h->daemon) return;
     atomic_store(&h->stopping, true);
     MHD_socket listener = MHD_quiesce_daemon(h->daemon);
-    /* a request may begin to wait while others are woken: until nobody does */
-    do {
+    /* a request may begin to wait while others are woken: until nobody does, and for a while until all have their last words */
+    for (int left = LAST_WORDS_MS / 50, waiting = 1; waiting > 0;) {
         swan_events_wake_all(h->events);
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    } while (!swan_events_idle(h->events));
+        int suspended;
+        waiting = swan_events_waiting(h->events, &suspended);
+        if (left-- <= 0) waiting = suspended;
+    }
     MHD_stop_daemon(h->daemon);
     if (listener != MHD_INVALID_SOCKET) close(listener);
     h->daemon = NULL;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "server/httpd.h"
@@ -77,6 +78,7 @@ swan_status swan_server_run(const swan_server_config *config)
     swan_httpd http = {.config = config};
     sigset_t signals;
     take_signals(&signals);
+    umask(0077); /* prompts and videos are their owner's, whoever made the directory */
     SWAN_TRY(swan_jobs_open(&config->jobs, &http.jobs));
     swan_status status = swan_events_open(config->workers.count, &http.events);
     if (!status) status = swan_workers_open(&config->workers, http.jobs, http.events, &http.workers);

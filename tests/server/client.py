@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +19,14 @@ DATA = ROOT / "tests" / "parity" / "data"
 SMALL = {"prompt": "a red ball", "size": "64x48", "num_frames": 9, "num_inference_steps": 2}
 # runs for some seconds with the small model; stops at once when it is told to
 LONG = {"prompt": "a long one", "size": "256x256", "num_frames": 33, "num_inference_steps": 100, "guidance_scale": 5}
+
+
+def package_python(name):
+    """A Python that has this package: the present one, or that of ./check; None: there is none."""
+    for python in (sys.executable, ROOT / "build" / "clients" / "bin" / "python"):
+        if os.path.exists(python) and subprocess.run([python, "-c", f"import {name}"], capture_output=True).returncode == 0:
+            return str(python)
+    return None
 
 
 class Reply:

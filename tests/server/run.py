@@ -696,7 +696,7 @@ def file_limit():
     """A limit on the size of files is met like a full disk: an error, not the end of a process."""
     with Server(SWAN, inside=["sh", "-c", 'ulimit -f 700 && exec "$@"', "sh"]) as s:
         workers = until(s.workers, 5, "no worker")
-        v = s.finish(s.create(size="320x320", num_frames=49, num_inference_steps=1)["id"])
+        v = s.finish(s.create(size="320x320", num_frames=49, num_inference_steps=1)["id"], 200)
         assert v["status"] == "failed" and v["error"]["code"] == "storage_failed" and "File too large" in v["error"]["message"], v
         assert os.listdir(pathlib.Path(s.directory) / "work") == []
         assert s.finish(s.create()["id"])["status"] == "completed" and s.workers() == workers

@@ -3,22 +3,25 @@
 
     python3 tests/server/sdk.py SWAN
 
-Exits with 77 (skipped) where the package is not installed.
+Exits with 77 (skipped) where the package is not installed; ./check puts it into build/clients (clients.txt has the versions).
 """
 
+import os
 import pathlib
 import sys
 import tempfile
 import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from client import LONG, Server  # noqa: E402
+from client import LONG, Server, package_python  # noqa: E402
 
-try:
-    import openai
-except ImportError:
+python = package_python("openai")
+if not python:
     print("skipped: the package openai is not installed")
     sys.exit(77)
+if python != sys.executable:
+    os.execv(python, [python, *sys.argv])
+import openai  # noqa: E402
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of OpenAI's own service, which ended; the shape lives on
 EXTRA = {"num_frames": 9, "num_inference_steps": 2, "seed": 3}

@@ -1,0 +1,20 @@
+"""What schemathesis looks at beside its own checks. Loaded by openapi.py's configuration."""
+
+import schemathesis
+
+# What no schema can say of a request: products of fields, pairs that exclude each other, numbers given as text.
+WITHIN_BOUNDS = {"size", "width", "height", "seconds", "num_frames", "fps", "num_inference_steps", "guidance_scale", "flow_shift", "seed"}
+
+
+@schemathesis.check
+def refusals_say_why(ctx, response, case):
+    """400 has a code, a sentence and the field; a request as the document wants it is only refused for the fields above."""
+    if response.status_code != 400:
+        return
+    error = response.json()["error"]
+    assert error["code"] and error["message"], error
+    about_body = error["code"] in ("invalid_json", "invalid_form", "invalid_type")
+    assert error["param"] or about_body, f"names no field: {error}"
+    mode = case.meta.generation.mode if case.meta else None
+    if mode and mode.is_positive and case.operation.method == "post" and case.path in ("/v1/videos", "/v1/videos/sync"):
+        assert error["param"] in WITHIN_BOUNDS, f"allowed by the document: {error}"
