@@ -437,6 +437,64 @@ static int read_motion(const path *p, const finding *found) {
     return p->dy > 0 ? SWAN_WORLD_DOWN : SWAN_WORLD_UP;
 }
 
+typedef struct point {
+    float x, y;
+} point;
+
+/* Share of frames whose point of `got` (NaN: nothing seen) is within 0.04 frame heights of `want`, which is moved and scaled to
+ * a third to three times its size to fit by least squares: place, size and pace are free, the form of the path is not. */
+static float path_agreement(const point *got, const point *want, int frames) {
+    point g = {0, 0}, w = {0, 0};
+    float both = 0.0f, own = 1e-12f;
+    int seen = 0, near = 0;
+    for (int f = 0; f < frames; f++) {
+        if (!isnan(got[f].x)) {
+            g.x += got[f].x, g.y += got[f].y, w.x += want[f].x, w.y += want[f].y, seen++;
+        }
+    }
+    const float each = 1.0f / (float)(seen ? seen : 1);
+    g.x *= each, g.y *= each, w.x *= each, w.y *= each;
+    for (int f = 0; f < frames; f++) {
+        if (!isnan(got[f].x)) {
+            const float x = want[f].x - w.x, y = want[f].y - w.y;
+            both += (got[f].x - g.x) * x + (got[f].y - g.y) * y, own += x * x + y * y;
+        }
+    }
+    const float scale = fminf(fmaxf(both / own, 1.0f / 3.0f), 3.0f);
+    for (int f = 0; f < frames; f++) {
+        const float x = got[f].x - g.x - scale * (want[f].x - w.x), y = got[f].y - g.y - scale * (want[f].y - w.y);
+        near += hypotf(x, y) < 0.04f; /* false for a NaN */
+    }
+    return (float)near / (float)frames;
+}
+
+/* Agreement of the track with the renderer's for this motion, at the speed and phase that suit it best: a clip's prompt tells
+ * neither of bounces and circles. room: [2 * frames]. */
+static float motion_stability(const stage *s, const track *t, const swan_world_scene *seen, int motion, point *room) {
+    const float unit = 1.0f / (float)s->height, aspect = (float)s->width * unit;
+    const int phases = motion == SWAN_WORLD_BOUNCE || motion == SWAN_WORLD_CIRCLE ? 32 : 1;
+    const int speeds = phases > 1 ? SWAN_WORLD_SPEEDS : 1;
+    point *got = room, *want = room + s->frames;
+    float best = 0.0f;
+    for (int f = 0; f < s->frames; f++) {
+        const blob *b = &t->at[f];
+        got[f] = b->count == 0 ? (point){NAN, NAN}
+                               : (point){0.5f * (float)(b->x0 + b->x1) * unit, 0.5f * (float)(b->y0 + b->y1) * unit};
+    }
+    for (int k = 0; k < phases * speeds; k++) {
+        swan_world_scene probe = *seen;
+        swan_world_pose pose;
+        probe.motion = motion, probe.relation = SWAN_WORLD_ALONE, probe.phase = (float)(k % phases) / (float)phases;
+        probe.speed = speeds > 1 ? k / phases : seen->speed;
+        for (int f = 0; f < s->frames; f++) {
+            swan_world_pose_at(&probe, aspect, f, s->frames, 16, &pose);
+            want[f] = (point){pose.x, pose.y};
+        }
+        best = fmaxf(best, path_agreement(got, want, s->frames));
+    }
+    return best;
+}
+
 /* ---- verdict -------------------------------------------------------------------------------------------------- */
 
 /* The size and speed whose own rendering would come closest to what was measured. */
@@ -498,7 +556,7 @@ static unsigned agreement(const swan_world_scene *w, const swan_world_scene *s, 
 }
 
 static void judge_tracks(const stage *s, track t[MAX_BLOBS], const shape *templates, const swan_world_scene *wanted,
-                         swan_world_verdict *v) {
+                         unsigned asked, point *room, swan_world_verdict *v) {
     finding found[MAX_BLOBS];
     for (int k = 0; k < MAX_BLOBS; k++) {
         read_track(s, &t[k], templates, &found[k]);
@@ -523,6 +581,8 @@ static void judge_tracks(const stage *s, track t[MAX_BLOBS], const shape *templa
         read_relation(&t[first].at[0], &t[1 - first].at[0], wanted, &v->seen);
     }
     read_size_speed(s, &t[first], &p, templates, &v->seen);
+    const int motion = asked & SWAN_WORLD_ATTR_MOTION ? wanted->motion : v->seen.motion;
+    v->motion_stability = motion_stability(s, &t[first], &v->seen, motion, room);
 }
 
 bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wanted, unsigned asked,
@@ -537,7 +597,8 @@ bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wante
     s.blobs = calloc(count * MAX_BLOBS, sizeof *s.blobs);
     blob *tracks = calloc(count * MAX_BLOBS, sizeof *tracks);
     shape *templates = malloc((size_t)SWAN_WORLD_OBJECTS * 2 * TURNS * sizeof *templates);
-    const bool enough = s.ground && s.labels && s.queue && s.blobs && tracks && templates;
+    point *room = malloc(2 * count * sizeof *room);
+    const bool enough = s.ground && s.labels && s.queue && s.blobs && tracks && templates && room;
     if (enough) {
         track t[MAX_BLOBS] = {{.at = tracks}, {.at = tracks + count}};
         *verdict = (swan_world_verdict){0};
@@ -549,9 +610,9 @@ bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wante
             find_blobs(&s, f);
         }
         follow(&s, t);
-        judge_tracks(&s, t, templates, wanted, verdict);
+        judge_tracks(&s, t, templates, wanted, asked, room, verdict);
         verdict->right = agreement(wanted, &verdict->seen, asked);
     }
-    free(s.ground), free(s.labels), free(s.queue), free(s.blobs), free(tracks), free(templates);
+    free(s.ground), free(s.labels), free(s.queue), free(s.blobs), free(tracks), free(templates), free(room);
     return enough;
 }

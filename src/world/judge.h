@@ -21,6 +21,8 @@ typedef struct swan_world_verdict {
     float colour_stability;   /* share of frames whose own best colour is the clip's */
     float object_stability;   /* share of looked-at frames whose own best object is the clip's */
     float visible;            /* share of frames in which an object was found */
+    float motion_stability;   /* share of frames in which it is where the renderer's motion, fitted to the clip, puts it: the
+                               * wanted motion if it was asked for, else the one seen */
 } swan_world_verdict;
 
 /* A borrowed clip: u8 [frames, height, width, 3], sRGB. */

@@ -6,6 +6,7 @@
 """
 
 import argparse
+import concurrent.futures
 import ctypes as C
 import os
 import subprocess
@@ -27,8 +28,8 @@ class Clip(C.Structure):
 
 
 class Verdict(C.Structure):
-    _fields_ = [("seen", world.Scene), ("right", C.c_uint)] + \
-               [(n, C.c_float) for n in ("ground_error", "shape_overlap", "colour_stability", "object_stability", "visible")]
+    SOFT = ("ground_error", "shape_overlap", "colour_stability", "object_stability", "visible", "motion_stability")
+    _fields_ = [("seen", world.Scene), ("right", C.c_uint)] + [(n, C.c_float) for n in SOFT]
 
 
 def load(build_dir):
@@ -84,13 +85,13 @@ class Table:
             self.asked[k] += bool(asked & bit)
             self.right[k] += bool(v.right & bit)
         self.joint.append(v.right & JOINT == asked & JOINT)
-        self.soft.append([v.ground_error, v.shape_overlap, v.colour_stability, v.object_stability, v.visible])
+        self.soft.append([getattr(v, n) for n in Verdict.SOFT])
 
     def show(self, title):
         cells = [f"{k} {100 * self.right[k] / n:.1f}% ({n})" for k, n in self.asked.items() if n]
         soft = np.mean(self.soft, 0)
         print(f"{title}: joint {100 * np.mean(self.joint):.1f}% ({len(self.joint)}); " + ", ".join(cells))
-        print("  ground error %.2f, shape overlap %.3f, colour stability %.3f, object stability %.3f, visible %.3f" % tuple(soft), flush=True)
+        print("  " + ", ".join(f"{n.replace('_', ' ')} {x:.3f}" for n, x in zip(Verdict.SOFT, soft)), flush=True)
 
 
 def prompts(w, n, seed, split, alone):
@@ -103,9 +104,9 @@ def prompts(w, n, seed, split, alone):
         i += 1
 
 
-def generate(swan, model, prompt, seed):
+def generate(swan, model, flags, prompt, seed):
     with tempfile.TemporaryDirectory() as d:
-        subprocess.run([swan, "generate", prompt, "-m", model, "-o", d + "/clip.mp4", "--seed", str(seed), "--dump", d],
+        subprocess.run([swan, "generate", prompt, "-m", model, "-o", d + "/clip.mp4", "--seed", str(seed), "--dump", d, *flags],
                        check=True, capture_output=True)
         return (np.load(d + "/frames.npy").transpose(0, 2, 3, 1) * 255).astype(np.uint8)
 
@@ -120,10 +121,11 @@ def main():
     p.add_argument("--noise", type=float, default=0)
     p.add_argument("--seed", type=int, default=4242, help="list of scenes")
     p.add_argument("--alone", action="store_true", help="only scenes of one object")
+    p.add_argument("--flags", default="", help="more options for swan generate, as one word")
+    p.add_argument("--jobs", type=int, default=1, help="clips at a time")
     p.add_argument("-v", action="store_true")
     a = p.parse_args()
     w = load(a.build)
-    rng = np.random.default_rng(0)
     if a.what == "frames":
         frames = np.load(a.args[0])
         scene, asked = ask(w, a.args[1])
@@ -133,10 +135,16 @@ def main():
         return
     for split, name in ((world.TRAIN, "seen pairs"), (world.HELD_OUT, "held-out pairs")):
         table = Table()
-        for k, (scene, text) in enumerate(prompts(w, a.n // 2, a.seed, split, a.alone)):
-            clip = generate(*a.args, text, 900 + k) if a.what == "engine" else degrade(w.render(scene), a.blur, a.noise, rng)
+
+        def one(k, scene, text):
+            clip = (generate(*a.args, a.flags.split(), text, 900 + k) if a.what == "engine"
+                    else degrade(w.render(scene), a.blur, a.noise, np.random.default_rng(k)))
             wanted, asked = ask(w, text)
-            v = judge(w, clip, wanted, asked)
+            return text, wanted, asked, judge(w, clip, wanted, asked)
+
+        with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+            verdicts = list(pool.map(lambda x: one(*x), ((k, *x) for k, x in enumerate(prompts(w, a.n // 2, a.seed, split, a.alone)))))
+        for text, wanted, asked, v in verdicts:
             table.add(v, asked)
             if a.v and v.right & 63 != asked & 63:
                 miss = [f"{key}: {getattr(wanted, key)} seen {getattr(v.seen, key)}" for key, bit in ATTRS.items()
