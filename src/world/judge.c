@@ -22,6 +22,10 @@ typedef struct blob {
     int label;
 } blob;
 
+typedef struct point {
+    float x, y;
+} point;
+
 typedef struct track {
     blob *at; /* [frames] */
     float moved;
@@ -34,6 +38,7 @@ typedef struct stage {
     uint8_t *labels;  /* [F, H, W]: 0 ground, 1.. blobs */
     int *queue;       /* [H * W] */
     blob *blobs;      /* [F, MAX_BLOBS] */
+    point *room;      /* [2, F]: a path and another */
 } stage;
 
 /* A silhouette in its own box: grid cells in [0, 1] and log(width / height). */
@@ -437,10 +442,6 @@ static int read_motion(const path *p, const finding *found) {
     return p->dy > 0 ? SWAN_WORLD_DOWN : SWAN_WORLD_UP;
 }
 
-typedef struct point {
-    float x, y;
-} point;
-
 /* Share of frames whose point of `got` (NaN: nothing seen) is within 0.04 frame heights of `want`, which is moved and scaled to
  * a third to three times its size to fit by least squares: place, size and pace are free, the form of the path is not. */
 static float path_agreement(const point *got, const point *want, int frames) {
@@ -469,12 +470,12 @@ static float path_agreement(const point *got, const point *want, int frames) {
 }
 
 /* Agreement of the track with the renderer's for this motion, at the speed and phase that suit it best: a clip's prompt tells
- * neither of bounces and circles. room: [2 * frames]. */
-static float motion_stability(const stage *s, const track *t, const swan_world_scene *seen, int motion, point *room) {
+ * neither of bounces and circles. */
+static float motion_stability(const stage *s, const track *t, const swan_world_scene *seen, int motion) {
     const float unit = 1.0f / (float)s->height, aspect = (float)s->width * unit;
     const int phases = motion == SWAN_WORLD_BOUNCE || motion == SWAN_WORLD_CIRCLE ? 32 : 1;
     const int speeds = phases > 1 ? SWAN_WORLD_SPEEDS : 1;
-    point *got = room, *want = room + s->frames;
+    point *got = s->room, *want = s->room + s->frames;
     float best = 0.0f;
     for (int f = 0; f < s->frames; f++) {
         const blob *b = &t->at[f];
@@ -556,7 +557,7 @@ static unsigned agreement(const swan_world_scene *w, const swan_world_scene *s, 
 }
 
 static void judge_tracks(const stage *s, track t[MAX_BLOBS], const shape *templates, const swan_world_scene *wanted,
-                         unsigned asked, point *room, swan_world_verdict *v) {
+                         unsigned asked, swan_world_verdict *v) {
     finding found[MAX_BLOBS];
     for (int k = 0; k < MAX_BLOBS; k++) {
         read_track(s, &t[k], templates, &found[k]);
@@ -582,7 +583,7 @@ static void judge_tracks(const stage *s, track t[MAX_BLOBS], const shape *templa
     }
     read_size_speed(s, &t[first], &p, templates, &v->seen);
     const int motion = asked & SWAN_WORLD_ATTR_MOTION ? wanted->motion : v->seen.motion;
-    v->motion_stability = motion_stability(s, &t[first], &v->seen, motion, room);
+    v->motion_stability = motion_stability(s, &t[first], &v->seen, motion);
 }
 
 bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wanted, unsigned asked,
@@ -594,11 +595,10 @@ bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wante
     const size_t size = (size_t)width * (size_t)height, count = (size_t)frames;
     stage s = {.rgb = clip->rgb, .width = width, .height = height, .frames = frames};
     s.ground = malloc(3 * size), s.labels = malloc(count * size), s.queue = malloc(size * sizeof *s.queue);
-    s.blobs = calloc(count * MAX_BLOBS, sizeof *s.blobs);
+    s.blobs = calloc(count * MAX_BLOBS, sizeof *s.blobs), s.room = malloc(2 * count * sizeof *s.room);
     blob *tracks = calloc(count * MAX_BLOBS, sizeof *tracks);
     shape *templates = malloc((size_t)SWAN_WORLD_OBJECTS * 2 * TURNS * sizeof *templates);
-    point *room = malloc(2 * count * sizeof *room);
-    const bool enough = s.ground && s.labels && s.queue && s.blobs && tracks && templates && room;
+    const bool enough = s.ground && s.labels && s.queue && s.blobs && s.room && tracks && templates;
     if (enough) {
         track t[MAX_BLOBS] = {{.at = tracks}, {.at = tracks + count}};
         *verdict = (swan_world_verdict){0};
@@ -610,9 +610,9 @@ bool swan_world_judge(const swan_world_clip *clip, const swan_world_scene *wante
             find_blobs(&s, f);
         }
         follow(&s, t);
-        judge_tracks(&s, t, templates, wanted, asked, room, verdict);
+        judge_tracks(&s, t, templates, wanted, asked, verdict);
         verdict->right = agreement(wanted, &verdict->seen, asked);
     }
-    free(s.ground), free(s.labels), free(s.queue), free(s.blobs), free(tracks), free(templates), free(room);
+    free(s.ground), free(s.labels), free(s.queue), free(s.blobs), free(s.room), free(tracks), free(templates);
     return enough;
 }
