@@ -20,6 +20,7 @@ struct swan_frame_queue {
     swan_frame_consumer *consumer;
     void *user;
     uint8_t *frames;
+    bool owned;    /* frames are ours */
     size_t stride; /* bytes from one frame to the next */
     int capacity, first, count;
     bool closing;
@@ -66,15 +67,24 @@ static int start(swan_frame_queue *q)
     return error;
 }
 
+static size_t stride_of(size_t frame_bytes) { return (frame_bytes + 63) / 64 * 64; }
+
+size_t swan_frame_queue_bytes(size_t frame_bytes, int capacity) { return stride_of(frame_bytes) * (size_t)capacity; }
+
 swan_status swan_frame_queue_open(size_t frame_bytes, int capacity, swan_frame_consumer *consumer, void *user,
                                   swan_frame_queue **out)
+{
+    return swan_frame_queue_open_over(NULL, frame_bytes, capacity, consumer, user, out);
+}
+
+swan_status swan_frame_queue_open_over(void *memory, size_t frame_bytes, int capacity, swan_frame_consumer *consumer,
+                                       void *user, swan_frame_queue **out)
 {
     *out = NULL;
     if (capacity < 1 || capacity > MAX_CAPACITY || !frame_bytes || frame_bytes > SIZE_MAX / MAX_CAPACITY - 64)
         return SWAN_BUG("frame queue of %d frames of %zu bytes", capacity, frame_bytes);
-    size_t stride = (frame_bytes + 63) / 64 * 64;
     swan_frame_queue *q = calloc(1, sizeof *q);
-    if (q) q->frames = aligned_alloc(64, stride * (size_t)capacity);
+    if (q) q->frames = memory ? memory : aligned_alloc(64, swan_frame_queue_bytes(frame_bytes, capacity));
     if (!q || !q->frames) {
         free(q);
         return SWAN_FAIL(SWAN_E_NOMEM, "out of memory for %d frames of %zu bytes before the encoder", capacity,
@@ -82,7 +92,8 @@ swan_status swan_frame_queue_open(size_t frame_bytes, int capacity, swan_frame_c
     }
     q->consumer = consumer;
     q->user = user;
-    q->stride = stride;
+    q->stride = stride_of(frame_bytes);
+    q->owned = !memory;
     q->capacity = capacity;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->changed, NULL);
@@ -90,7 +101,7 @@ swan_status swan_frame_queue_open(size_t frame_bytes, int capacity, swan_frame_c
     if (error) {
         pthread_cond_destroy(&q->changed);
         pthread_mutex_destroy(&q->lock);
-        free(q->frames);
+        if (q->owned) free(q->frames);
         free(q);
         return SWAN_FAIL(SWAN_E_NOMEM, "no thread for the encoder: %s", strerror(error));
     }
@@ -104,12 +115,15 @@ static swan_status report(const swan_frame_queue *q)
     return q->status == SWAN_OK ? SWAN_OK : SWAN_FAIL(q->status, "%s", q->message);
 }
 
-swan_status swan_frame_queue_slot(swan_frame_queue *q, void **frame)
+swan_status swan_frame_queue_slot(swan_frame_queue *q, void **frame) { return swan_frame_queue_slot_ahead(q, 0, frame); }
+
+swan_status swan_frame_queue_slot_ahead(swan_frame_queue *q, int ahead, void **frame)
 {
+    if (ahead < 0 || ahead >= q->capacity) return SWAN_BUG("frame %d ahead in a queue of %d", ahead, q->capacity);
     pthread_mutex_lock(&q->lock);
-    while (q->status == SWAN_OK && q->count == q->capacity) pthread_cond_wait(&q->changed, &q->lock);
+    while (q->status == SWAN_OK && q->count + ahead >= q->capacity) pthread_cond_wait(&q->changed, &q->lock);
     swan_status status = report(q);
-    if (status == SWAN_OK) *frame = q->frames + (size_t)((q->first + q->count) % q->capacity) * q->stride;
+    if (status == SWAN_OK) *frame = q->frames + (size_t)((q->first + q->count + ahead) % q->capacity) * q->stride;
     pthread_mutex_unlock(&q->lock);
     return status;
 }
@@ -147,7 +161,7 @@ swan_status swan_frame_queue_close(swan_frame_queue *q)
     swan_status status = report(q);
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
-    free(q->frames);
+    if (q->owned) free(q->frames);
     free(q);
     return status;
 }

@@ -19,9 +19,17 @@ typedef swan_status swan_frame_consumer(void *user, int64_t index, const void *f
 swan_status swan_frame_queue_open(size_t frame_bytes, int capacity, swan_frame_consumer *consumer, void *user,
                                   swan_frame_queue **out);
 
+/* Bytes of memory for such a queue. */
+size_t swan_frame_queue_bytes(size_t frame_bytes, int capacity);
+/* The same over memory of the caller's, of swan_frame_queue_bytes, 64-byte aligned, which stays until close. */
+swan_status swan_frame_queue_open_over(void *memory, size_t frame_bytes, int capacity, swan_frame_consumer *consumer,
+                                       void *user, swan_frame_queue **out);
+
 /* The place for the next frame, in *frame; waits while the queue is full. Asking again before a push gives the same
  * place. Fails with what the consumer failed with (its status and message, on this thread), or SWAN_E_CANCELLED. */
 swan_status swan_frame_queue_slot(swan_frame_queue *q, void **frame);
+/* The place for the frame `ahead` (below capacity) pushes later, so that several can be filled at a time. */
+swan_status swan_frame_queue_slot_ahead(swan_frame_queue *q, int ahead, void **frame);
 
 /* Hands the place filled since swan_frame_queue_slot to the consumer. Never waits. Fails as slot does. */
 swan_status swan_frame_queue_push(swan_frame_queue *q);

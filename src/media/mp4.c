@@ -265,23 +265,46 @@ static swan_status encode(swan_mp4 *m, const AVFrame *frame)
     }
 }
 
-swan_status swan_mp4_write(swan_mp4 *m, const uint8_t *rgb)
+/* The planes of the next frame, to be filled. */
+static swan_status begin_frame(swan_mp4 *m, swan_yuv420 *planes)
 {
     swan_libav_begin();
     m->failed = true; /* until it has worked */
     int error = av_frame_make_writable(m->frame);
     if (error < 0) return swan_libav_fail(SWAN_E_BUG, error, m->path, "video frame");
-    swan_yuv420 planes;
     for (int p = 0; p < 3; p++) {
-        planes.plane[p] = m->frame->data[p];
-        planes.stride[p] = (size_t)m->frame->linesize[p];
+        planes->plane[p] = m->frame->data[p];
+        planes->stride[p] = (size_t)m->frame->linesize[p];
     }
-    swan_yuv420_from_rgb(&planes, rgb, m->width, m->height);
+    return SWAN_OK;
+}
+
+static swan_status end_frame(swan_mp4 *m)
+{
     m->frame->pts = m->frames;
     SWAN_TRY(encode(m, m->frame));
     m->frames++;
     m->failed = false;
     return SWAN_OK;
+}
+
+swan_status swan_mp4_write(swan_mp4 *m, const uint8_t *rgb)
+{
+    swan_yuv420 planes;
+    SWAN_TRY(begin_frame(m, &planes));
+    swan_yuv420_from_rgb(&planes, rgb, m->width, m->height);
+    return end_frame(m);
+}
+
+swan_status swan_mp4_write_i420(swan_mp4 *m, const uint8_t *i420)
+{
+    swan_yuv420 planes;
+    SWAN_TRY(begin_frame(m, &planes));
+    for (int p = 0; p < 3; p++) {
+        size_t width = (size_t)m->width >> (p > 0);
+        for (int y = 0; y < m->height >> (p > 0); y++, i420 += width) memcpy(planes.plane[p] + (size_t)y * planes.stride[p], i420, width);
+    }
+    return end_frame(m);
 }
 
 static swan_status finish(swan_mp4 *m, uint64_t *bytes)

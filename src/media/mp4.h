@@ -36,6 +36,8 @@ swan_status swan_mp4_open(const char *path, const swan_mp4_config *c, swan_mp4 *
 
 /* Adds a frame: rgb u8 [H, W, 3]. After a failure only close and abort make sense. No allocation of our own. */
 swan_status swan_mp4_write(swan_mp4 *m, const uint8_t *rgb);
+/* The same from planes as swan_yuv420_from_rgb makes them, one behind the other: u8 Y [H, W], Cb and Cr [H/2, W/2]. */
+swan_status swan_mp4_write_i420(swan_mp4 *m, const uint8_t *i420);
 
 /* Ends the video: the last frames, the index, flush to disk, rename to path. Size of the file in *bytes (may be
  * NULL). On failure, or when a write had failed or there was none, nothing is left and what was at path stays. m is

@@ -49,14 +49,37 @@ static swan_status open_device(swan_engine *e)
     return swan_device_open(index, &e->device);
 }
 
+/* The items of "a.b=c,…" that are for slots of images (convolutions and image.*), or the others. */
+static void choose_overrides(const char *overrides, bool images, char *out, size_t room)
+{
+    size_t used = 0;
+    out[0] = 0;
+    for (const char *at = overrides; at && *at;) {
+        size_t n = strcspn(at, ",");
+        bool image = !strncmp(at, "conv.", 5) || !strncmp(at, "image.", 6);
+        if (n && image == images && used + n + 2 <= room) used += (size_t)snprintf(out + used, room - used, "%.*s,", (int)n, at);
+        at += n + (at[n] == ',');
+    }
+}
+
 static swan_status pick_kernels(swan_engine *e)
 {
     unsigned arch = e->device.info.arch;
     bool exact = e->params->precision != SWAN_PRECISION_AUTO;
     e->cpu_features = swan_kernel_cpu_features();
     swan_dtype format = swan_engine_on_host(e) || exact ? SWAN_F32 : SWAN_BF16;
-    SWAN_TRY(swan_kernels_pick(arch, format, e->cpu_features, e->params->kernels, &e->kernels));
-    return swan_kernels_pick(arch, SWAN_F32, e->cpu_features, format == SWAN_F32 ? e->params->kernels : NULL, &e->kernels_f32);
+    const char *overrides = e->params->kernels;
+    if (format == SWAN_BF16) { /* the image decoder runs in F16 */
+        char images[512], others[512];
+        if (overrides && strlen(overrides) > sizeof images - 2) return SWAN_FAIL(SWAN_E_INVALID, "kernels: more than %zu characters", sizeof images - 2);
+        choose_overrides(overrides, true, images, sizeof images);
+        choose_overrides(overrides, false, others, sizeof others);
+        SWAN_TRY(swan_kernels_pick(arch, SWAN_F16, e->cpu_features, images, &e->kernels_f16));
+        SWAN_TRY(swan_kernels_pick(arch, SWAN_BF16, e->cpu_features, others, &e->kernels));
+        return swan_kernels_pick(arch, SWAN_F32, e->cpu_features, NULL, &e->kernels_f32);
+    }
+    SWAN_TRY(swan_kernels_pick(arch, SWAN_F32, e->cpu_features, overrides, &e->kernels));
+    return swan_kernels_pick(arch, SWAN_F32, e->cpu_features, overrides, &e->kernels_f32);
 }
 
 /* model_index.json and, when there, scheduler, swan.json: what the recipe is chosen from. */
@@ -141,7 +164,11 @@ static swan_status load_dit(swan_engine *e, swan_weight_loader *loader)
     return swan_wan_dit_load(&e->dit, &config, loader);
 }
 
-static swan_status load_taehv(swan_engine *e, swan_weight_loader *loader) { return swan_taehv_load(&e->taehv, loader); }
+/* Beside bf16 activations the decoder runs in F16, as its authors do. */
+static swan_status load_taehv(swan_engine *e, swan_weight_loader *loader)
+{
+    return e->kernels.format == SWAN_BF16 ? swan_taehv_load_merged(&e->taehv, loader, SWAN_F16) : swan_taehv_load(&e->taehv, loader);
+}
 
 static swan_status load_weights(swan_engine *e, swan_arena *arena)
 {

@@ -17,7 +17,8 @@ static swan_status consume(void *user, int64_t index, const void *frame)
     swan_output *o = user;
     const struct swan_session *s = o->session;
     if (s->callbacks.frame) s->callbacks.frame(s->callbacks.user, (int)index, s->size.width, s->size.height, frame);
-    return o->mp4 ? swan_mp4_write(o->mp4, frame) : SWAN_OK;
+    if (!o->mp4) return SWAN_OK;
+    return o->i420 ? swan_mp4_write_i420(o->mp4, frame) : swan_mp4_write(o->mp4, frame);
 }
 
 static swan_status open_file(swan_output *o, const char *prompt, uint64_t seed)
@@ -35,10 +36,39 @@ swan_status swan_output_open(swan_output *o, struct swan_session *s, const char 
     *o = (swan_output){.session = s};
     bool file = s->params->output && s->params->output[0];
     swan_status status = file ? open_file(o, prompt, seed) : SWAN_OK;
-    size_t frame = (size_t)s->size.width * (size_t)s->size.height * 3;
-    if (!status && (file || s->callbacks.frame)) status = swan_frame_queue_open(frame, QUEUE_FRAMES, consume, o, &o->queue);
+    size_t pixels = (size_t)s->size.width * (size_t)s->size.height;
+    bool remote = s->staging.frames != NULL;
+    o->i420 = remote && !s->callbacks.frame;
+    if (!status && (file || s->callbacks.frame))
+        status = remote ? swan_frame_queue_open_over(s->staging.frames, o->i420 ? pixels * 3 / 2 : pixels * 3, SWAN_FRAMES_QUEUED, consume, o, &o->queue)
+                        : swan_frame_queue_open(pixels * 3, QUEUE_FRAMES, consume, o, &o->queue);
     if (status) swan_output_abort(o);
     return status;
+}
+
+/* Hands the oldest frame that is under way to the encoder, once it is there. */
+static swan_status receive(swan_output *o)
+{
+    SWAN_TRY(swan_frame_ring_receive(&o->session->ring, o->received));
+    o->received++;
+    return swan_frame_queue_push(o->queue);
+}
+
+/* On a GPU: the frame's bytes are made at its place on the device, and sent on their way. */
+static swan_status send(swan_output *o, swan_ctx *ctx, const swan_tensor *frame)
+{
+    struct swan_session *s = o->session;
+    if (o->queue && o->sent - o->received == SWAN_FRAMES_UNDER_WAY) SWAN_TRY(receive(o));
+    int64_t pixels = frame->ne[0] * frame->ne[1], bytes = o->i420 ? pixels * 3 / 2 : pixels * 3;
+    uint8_t *at = (uint8_t *)s->state.frames.data + o->sent % SWAN_FRAMES_UNDER_WAY * s->state.frames.ne[1];
+    swan_tensor here = swan_tensor_1d(at, SWAN_U8, bytes);
+    SWAN_TRY(o->i420 ? swan_op_i420(ctx, frame, &here) : swan_op_rgb8(ctx, frame, &here));
+    if (!o->queue) return SWAN_OK;
+    void *slot;
+    SWAN_TRY(swan_frame_queue_slot_ahead(o->queue, (int)(o->sent - o->received), &slot));
+    SWAN_TRY(swan_frame_ring_send(&s->ring, ctx, o->sent, slot, &here));
+    o->sent++;
+    return SWAN_OK;
 }
 
 swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const swan_tensor *frame)
@@ -47,12 +77,16 @@ swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const sw
     swan_output *o = path->output;
     struct swan_session *s = path->session;
     if (ctx->mode != SWAN_DRY) SWAN_TRY(swan_dump_frame(path->dump, index, frame));
-    SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
-    if (o->queue) {
-        void *slot;
-        SWAN_TRY(swan_frame_queue_slot(o->queue, &slot));
-        SWAN_TRY(swan_memory_download(ctx, slot, &s->state.rgb));
-        SWAN_TRY(swan_frame_queue_push(o->queue));
+    if (s->staging.frames) {
+        SWAN_TRY(send(o, ctx, frame));
+    } else {
+        SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
+        if (o->queue) {
+            void *slot;
+            SWAN_TRY(swan_frame_queue_slot(o->queue, &slot));
+            SWAN_TRY(swan_memory_download(ctx, slot, &s->state.rgb));
+            SWAN_TRY(swan_frame_queue_push(o->queue));
+        }
     }
     return swan_clock_report(path->clock, SWAN_PHASE_DECODE, (int)index + 1, s->size.frames);
 }
@@ -60,6 +94,7 @@ swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const sw
 swan_status swan_output_finish(swan_output *o, uint64_t *bytes)
 {
     *bytes = 0;
+    while (o->received < o->sent) SWAN_TRY(receive(o));
     swan_frame_queue *queue = o->queue;
     o->queue = NULL;
     SWAN_TRY(swan_frame_queue_close(queue));
@@ -77,6 +112,7 @@ void swan_output_abort(swan_output *o)
         char reason[1024]; /* why we are here: closing a cancelled queue says "cancelled" */
         snprintf(reason, sizeof reason, "%s", swan_last_error());
         swan_frame_queue_cancel(o->queue);
+        (void)swan_frame_ring_drain(&o->session->ring); /* nothing writes to the queue's memory any more */
         swan_status status = swan_frame_queue_close(o->queue);
         (void)SWAN_FAIL(status, "%s", reason);
     }

@@ -9,6 +9,8 @@ typedef struct swan_output {
     struct swan_session *session;
     struct swan_mp4 *mp4;             /* NULL: no file */
     struct swan_frame_queue *queue;   /* NULL: neither file nor callback */
+    bool i420;                        /* frames cross as planes for the encoder; otherwise as rgb, which callbacks get */
+    int64_t sent, received;           /* from a GPU */
     char *recipe;                     /* JSON for the file's metadata */
 } swan_output;
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "media/frame_queue.h"
 #include "pipe/memory.h"
 #include "pipe/synthetic.h"
 #include "pipe/usage.h"
@@ -76,6 +77,8 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
         if (used >> i & 1) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "latent", &st->buffer[i]));
     if (s->guided) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 4, latent, "unguided velocity", &st->unguided));
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 3, (int64_t[]){s->size.height, s->size.width, 3}, "rgb", &st->rgb));
+    int64_t under_way[2] = {SWAN_FRAMES_UNDER_WAY, swan_tensor_count(&st->rgb)};
+    if (!swan_engine_on_host(e)) SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 2, under_way, "frames", &st->frames));
 
     swan_wan_geometry *g = &s->geometry;
     *g = (swan_wan_geometry){.grid = s->size.grid, .attention = {.kind = s->recipe.attention, .heads = e->dit.config.heads}};
@@ -104,6 +107,8 @@ static swan_status lay_out_staging(struct swan_session *s, swan_arena *arena)
     h->noise = swan_arena_alloc(arena, latent);
     h->drawn = s->recipe.sampler == SWAN_SAMPLER_DMD ? swan_arena_alloc(arena, latent) : h->noise;
     h->rgb = swan_arena_alloc(arena, swan_tensor_bytes(&s->state.rgb));
+    size_t queue = swan_frame_queue_bytes(swan_tensor_bytes(&s->state.rgb), SWAN_FRAMES_QUEUED);
+    if (s->state.frames.data) whole &= (h->frames = swan_arena_alloc(arena, queue)) != NULL;
     return whole && h->noise && h->drawn && h->rgb ? SWAN_OK : SWAN_E_BUG;
 }
 
@@ -337,7 +342,8 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
     swan_arena state, staging;
     swan_arena_dry(&state, "state");
     swan_arena_dry(&staging, "staging");
-    s->ctx = (swan_ctx){.mode = SWAN_DRY, .kernels = &e->kernels, .kernels_f32 = &e->kernels_f32, .device = &e->device,
+    s->ctx = (swan_ctx){.mode = SWAN_DRY, .kernels = &e->kernels, .kernels_f32 = &e->kernels_f32,
+                        .kernels_f16 = &e->kernels_f16, .device = &e->device,
                         .stream = &s->stream, .arena = &s->activations,
                         .parity_bf16 = e->params->precision == SWAN_PRECISION_PARITY_BF16};
     SWAN_TRY(lay_out(s, &state));
@@ -401,6 +407,7 @@ static swan_status reserve(struct swan_session *s)
     SWAN_TRY(swan_memory_reserve_staging(device, "staging", plan.staging_bytes, &s->staging_arena));
     SWAN_TRY(lay_out(s, &s->state_arena));
     SWAN_TRY(lay_out_staging(s, &s->staging_arena));
+    if (s->staging.frames) SWAN_TRY(swan_frame_ring_open(&s->ring, device));
     s->ctx.mode = SWAN_RUN;
     /* the warm-up reads what a request would have written */
     if (!swan_engine_on_host(s->engine)) SWAN_TRY(device->backend->fill(&s->stream, s->state_arena.base, 0, s->state_arena.size));
@@ -435,6 +442,7 @@ void swan_session_close(swan_session *s)
     (void)device->backend->use(device); /* a fault does not keep us from giving back what is the host's */
     swan_segments_close(s);
     for (int i = 0; i < SWAN_MARKS; i++) device->backend->event_close(device, &s->mark[i]);
+    swan_frame_ring_close(&s->ring);
     if (s->activations.base) swan_memory_release(device, &s->activations);
     swan_memory_release(device, &s->state_arena);
     swan_memory_release_staging(device, &s->staging_arena);

@@ -16,6 +16,7 @@
 
 #include "base/rng.h"
 #include "pipe/engine.h"
+#include "pipe/frame_ring.h"
 #include "pipe/segments.h"
 #include "sched/sched.h"
 
@@ -33,6 +34,7 @@ typedef struct swan_state {
     swan_tensor modulation;                  /* f32 [rows, dim]: that of the present step, at a fixed place */
     swan_tensor unguided;                    /* f32 latent: velocity for the negative prompt; with guidance */
     swan_tensor rgb;                         /* u8 [H, W, 3] */
+    swan_tensor frames;                      /* u8 [SWAN_FRAMES_UNDER_WAY, H * W * 3], on a GPU */
 } swan_state;
 
 /* The host's side of it. */
@@ -44,6 +46,7 @@ typedef struct swan_staging {
     } text[SWAN_PROMPTS];
     float *noise;            /* a latent */
     uint8_t *rgb;            /* a frame, for previews */
+    uint8_t *frames;         /* memory of the queue before the encoder, with a GPU */
     float *drawn;            /* a latent in the generator's order, where that is another one (DMD draws frame-major) */
 } swan_staging;
 
@@ -76,6 +79,7 @@ struct swan_session {
     swan_ctx ctx;
     swan_segments segments;
     swan_event mark[SWAN_MARKS];
+    swan_frame_ring ring; /* on a GPU */
     struct swan_clock *clock; /* of the request under way; NULL outside */
     swan_rng rng;
     int preview_step;     /* the step that the preview under way shows */
