@@ -1,8 +1,8 @@
-/* The way a request takes on a GPU, over a fake one (fake_device.h): what is captured, how often it is launched, how much is in
+/* The way a request takes on a GPU, over a fake one (fake_device.inc): what is captured, how often it is launched, how much is in
  * flight, who waits; cancelling, failing. What it computes equals what the same kernels compute one by one, to the bit. */
 #include <math.h>
 
-#include "fake_device.h"
+#include "fake_device.inc"
 
 static const char *const prompt = "a red fox walks through fresh snow";
 
