@@ -26,7 +26,8 @@ static const struct {
     float mean, deviation;
 } kinds[SWAN_RANDOM_KINDS] = {
     [SWAN_RANDOM_MATRIX] = {SWAN_BF16, 0, 0.02f}, [SWAN_RANDOM_SMALL] = {SWAN_F32, 0, 0.02f}, [SWAN_RANDOM_ONES] = {SWAN_F32, 1, 0.02f},
-    [SWAN_RANDOM_CONV] = {SWAN_F16, 0, 0.03f},    [SWAN_RANDOM_GREY] = {SWAN_F32, 0.5f, 0.02f},
+    [SWAN_RANDOM_CONV] = {SWAN_F16, 0, 0.03f},    [SWAN_RANDOM_CONV_MID] = {SWAN_F16, 0, 0.06f}, [SWAN_RANDOM_CONV_FEW] = {SWAN_F16, 0, 0.1f},
+    [SWAN_RANDOM_CONV_LAST] = {SWAN_F16, 0, 0.002f}, [SWAN_RANDOM_GREY] = {SWAN_F32, 0.5f, 0.02f},
 };
 
 /* splitmix64: value n of a seed, whatever was asked before. */

@@ -11,7 +11,10 @@ typedef enum swan_random_kind {
     SWAN_RANDOM_MATRIX, /* BF16, deviation 0.02 */
     SWAN_RANDOM_SMALL,  /* F32, deviation 0.02: biases, tables */
     SWAN_RANDOM_ONES,   /* F32, 1 with deviation 0.02: norms */
-    SWAN_RANDOM_CONV,   /* F16, deviation 0.03 */
+    SWAN_RANDOM_CONV,   /* F16, deviation 0.03: sums of a thousand and more */
+    SWAN_RANDOM_CONV_MID, /* F16, 0.06 */
+    SWAN_RANDOM_CONV_FEW, /* F16, 0.1: sums of fewer than 288 */
+    SWAN_RANDOM_CONV_LAST, /* F16, 0.002: what makes colours, so that pictures are grainy and not wild */
     SWAN_RANDOM_GREY,   /* F32, 0.5 with deviation 0.02: the bias that makes colours */
     SWAN_RANDOM_KINDS
 } swan_random_kind;

@@ -136,22 +136,33 @@ static void dit_tensors(const configuration *c, list *l)
     for (int i = 0; i < d->layers; i++) block_tensors(c, i, l);
 }
 
+/* Keeps what a convolution makes as large as what it sees. */
+static void conv(list *l, int64_t out, int64_t in, const char *name)
+{
+    int64_t fan_in = 9 * in;
+    swan_random_kind kind = fan_in >= 1152 ? SWAN_RANDOM_CONV : fan_in >= 288 ? SWAN_RANDOM_CONV_MID : SWAN_RANDOM_CONV_FEW;
+    add(l, kind, 4, NE(out, in, 3, 3), "%s.weight", name);
+}
+
+/* Colours around grey: a few levels of grain at the published widths, more at small ones. */
 static void taehv_tensors(const configuration *c, list *l)
 {
     const int64_t *w = c->taehv;
-    add(l, SWAN_RANDOM_CONV, 4, NE(w[0], c->dit.out_channels, 3, 3), "decoder.1.weight");
+    char name[64];
+    conv(l, w[0], c->dit.out_channels, "decoder.1");
     add(l, SWAN_RANDOM_SMALL, 1, NE(w[0]), "decoder.1.bias");
     for (int s = 0; s < SWAN_TAEHV_STAGES; s++) {
         int at = 3 + 6 * s; /* of the stage's first block in the reference's sequence */
-        for (int b = 0; b < SWAN_TAEHV_BLOCKS; b++)
-            for (int k = 0; k < 3; k++) {
-                add(l, SWAN_RANDOM_CONV, 4, NE(w[s], k ? w[s] : 2 * w[s], 3, 3), "decoder.%d.conv.%d.weight", at + b, 2 * k);
-                add(l, SWAN_RANDOM_SMALL, 1, NE(w[s]), "decoder.%d.conv.%d.bias", at + b, 2 * k);
-            }
-        add(l, SWAN_RANDOM_CONV, 4, NE((s ? 2 : 1) * w[s], w[s], 1, 1), "decoder.%d.conv.weight", at + 4);
-        add(l, SWAN_RANDOM_CONV, 4, NE(w[s + 1], w[s], 3, 3), "decoder.%d.weight", at + 5);
+        for (int b = 0; b < 3 * SWAN_TAEHV_BLOCKS; b++) {
+            snprintf(name, sizeof name, "decoder.%d.conv.%d", at + b / 3, b % 3 * 2);
+            conv(l, w[s], b % 3 ? w[s] : 2 * w[s], name);
+            add(l, SWAN_RANDOM_SMALL, 1, NE(w[s]), "%s.bias", name);
+        }
+        add(l, w[s] < 64 ? SWAN_RANDOM_CONV_FEW : SWAN_RANDOM_CONV, 4, NE((s ? 2 : 1) * w[s], w[s], 1, 1), "decoder.%d.conv.weight", at + 4);
+        snprintf(name, sizeof name, "decoder.%d", at + 5);
+        conv(l, w[s + 1], w[s], name);
     }
-    add(l, SWAN_RANDOM_CONV, 4, NE(3, w[3], 3, 3), "decoder.22.weight");
+    add(l, w[3] < 64 ? SWAN_RANDOM_CONV_FEW : SWAN_RANDOM_CONV_LAST, 4, NE(3, w[3], 3, 3), "decoder.22.weight");
     add(l, SWAN_RANDOM_GREY, 1, NE(3), "decoder.22.bias");
 }
 

@@ -135,6 +135,20 @@ static void words_are_tokens(void **state)
     assert_int_equal(ids[7], 1);
 }
 
+/* The last frame is neither black, white nor of one colour. */
+static void expect_a_picture(const struct swan_session *s)
+{
+    const uint8_t *rgb = s->state.rgb.data;
+    int64_t n = swan_tensor_count(&s->state.rgb) / 3;
+    for (int c = 0; c < 3; c++) {
+        double sum = 0, square = 0;
+        for (int64_t i = 0; i < n; i++) sum += rgb[3 * i + c], square += (double)rgb[3 * i + c] * rgb[3 * i + c];
+        double deviation = sqrt(square / (double)n - sum / (double)n * (sum / (double)n));
+        assert_true(deviation > 2 && deviation < 80);
+        assert_true(sum / (double)n > 64 && sum / (double)n < 192);
+    }
+}
+
 static void they_run(void **state)
 {
     (void)state;
@@ -156,6 +170,7 @@ static void they_run(void **state)
         for (int64_t k = 0; k < swan_tensor_count(latent); k++) square += (double)x[k] * (double)x[k];
         square /= (double)swan_tensor_count(latent);
         assert_true(square > 0.01 && square < 100); /* alive, and far from overflow */
+        expect_a_picture(s);
         swan_session_close(s);
         swan_engine_close(e);
         swan_params_free(p);
