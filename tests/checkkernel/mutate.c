@@ -242,12 +242,39 @@ BEFORE(conv_swapped, conv_conv3x3, if (b.past && b.Cx == b.Cp) {
 })
 BEFORE(conv_no_past, conv_conv3x3, b.past = NULL;)
 BEFORE(conv_shifted, conv_conv3x3, if (b.upsample && b.H > 2) b.x = (const float *)b.x + b.Cx;)
+BEFORE(conv_first_frame, conv_conv3x3, b.F = 1;)
+BEFORE(up_relu, conv_up2x2, b.relu = !b.relu;)
+BEFORE(up_first_frame, conv_up2x2, if (b.F > 1) b.F--;)
+BEFORE(up_not_grown, conv_up2x2, b.F *= b.grow, b.grow = 1;)
+/* the four places of an output pixel share one set of weights */
+AFTER(up_one_place, conv_up2x2, for (int64_t i = 0; i < b.F * b.grow * b.H * 2; i++) for (int64_t x = 0; x < b.W; x++) {
+    float *y = (float *)b.y + (i * 2 * b.W + 2 * x) * b.Cout;
+    memcpy(y + b.Cout, y, (size_t)b.Cout * sizeof *y);
+})
 BEFORE(latent_first, image_from_latent, b.t = 0;)
+BEFORE(latent_one, image_from_latent, b.F = 1;)
 AFTER(rgb_rounds, image_to_rgb8, for (int64_t i = 0; i < b.n; i++) {
     float x = ((const float *)b.x)[i];
     if (x > 0 && x < 1) b.rgb[i] = (uint8_t)lrintf(255 * x);
 })
 AFTER(rgb_nan, image_to_rgb8, for (int64_t i = 0; i < b.n; i++) if (isnan(((const float *)b.x)[i])) b.rgb[i] = 255;)
+
+AFTER(i420_full_range, image_to_i420, for (int64_t i = 0; i < b.H * b.W; i++) b.i420[i] = (uint8_t)((b.i420[i] - 16) * 255 / 219);)
+AFTER(i420_swapped, image_to_i420, for (int64_t i = b.H * b.W; i < b.H * b.W * 5 / 4; i++) {
+    uint8_t cb = b.i420[i];
+    b.i420[i] = b.i420[i + b.H * b.W / 4];
+    b.i420[i + b.H * b.W / 4] = cb;
+})
+/* chroma sited between the columns: without the left neighbour */
+AFTER(i420_centred, image_to_i420, for (int64_t i = 0; i < b.H * b.W / 4; i++) {
+    double sum[3] = {0};
+    int64_t y = i / (b.W / 2) * 2, x = i % (b.W / 2) * 2;
+    for (int k = 0; k < 12; k++) {
+        float v = ((const float *)b.x)[((y + k / 6) * b.W + x + k / 3 % 2) * 3 + k % 3];
+        sum[k % 3] += (v > 0 ? floor(255 * fmin(v, 1)) : 0) / 4;
+    }
+    b.i420[b.H * b.W + i] = (uint8_t)lrint(128 + 224.0 / 255 * (sum[2] - 0.2126 * sum[0] - 0.7152 * sum[1] - 0.0722 * sum[2]) / 1.8556);
+})
 
 typedef struct mutation {
     const char *name;
@@ -278,7 +305,9 @@ static const mutation mutations[] = {
     M(elem_combine, combine_tail), M(elem_combine, combine_fp32), M(elem_map, map_silu), M(elem_map, map_truncates),
     M(elem_map, map_clamp), M(conv_conv3x3, conv_bias), M(conv_conv3x3, conv_relu), M(conv_conv3x3, conv_residual),
     M(conv_conv3x3, conv_last_row), M(conv_conv3x3, conv_swapped), M(conv_conv3x3, conv_no_past), M(conv_conv3x3, conv_shifted),
-    M(image_from_latent, latent_first), M(image_to_rgb8, rgb_rounds), M(image_to_rgb8, rgb_nan),
+    M(conv_conv3x3, conv_first_frame), M(conv_up2x2, up_relu), M(conv_up2x2, up_first_frame), M(conv_up2x2, up_not_grown),
+    M(conv_up2x2, up_one_place), M(image_from_latent, latent_first), M(image_from_latent, latent_one), M(image_to_rgb8, rgb_rounds),
+    M(image_to_rgb8, rgb_nan), M(image_to_i420, i420_full_range), M(image_to_i420, i420_swapped), M(image_to_i420, i420_centred),
 };
 #define MUTATIONS (sizeof mutations / sizeof mutations[0])
 

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -180,9 +181,41 @@ static void test_impossible_sizes(void **state)
 #endif
 }
 
+/* Several places filled at a time, in memory of the caller's, pushed later and in order. */
+static void filled_ahead(void **state)
+{
+    (void)state;
+    sink s = {.fail_at = -1};
+    atomic_init(&s.gate_closed, false);
+    size_t bytes = swan_frame_queue_bytes(FRAME, CAPACITY);
+    assert_true(bytes >= (size_t)FRAME * CAPACITY);
+    uint8_t *memory = aligned_alloc(64, bytes);
+    assert_non_null(memory);
+    swan_frame_queue *q;
+    assert_int_equal(swan_frame_queue_open_over(memory, FRAME, CAPACITY, take, &s, &q), SWAN_OK);
+    for (int t = 0; t < 30; t += 2) {
+        void *frame[2];
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(swan_frame_queue_slot_ahead(q, k, &frame[k]), SWAN_OK);
+            assert_true((uint8_t *)frame[k] >= memory && (uint8_t *)frame[k] + FRAME <= memory + bytes);
+        }
+        assert_ptr_not_equal(frame[0], frame[1]);
+        for (int k = 1; k >= 0; k--)
+            for (int i = 0; i < FRAME; i++) ((uint8_t *)frame[k])[i] = (uint8_t)((t + k) * 7 + i);
+        for (int k = 0; k < 2; k++) assert_int_equal(swan_frame_queue_push(q), SWAN_OK);
+    }
+    void *frame;
+    assert_int_equal(swan_frame_queue_slot_ahead(q, CAPACITY, &frame), SWAN_E_BUG);
+    assert_int_equal(swan_frame_queue_close(q), SWAN_OK);
+    assert_int_equal(atomic_load(&s.consumed), 30);
+    assert_int_equal(s.broken, 0);
+    free(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(filled_ahead),
         cmocka_unit_test(test_all_frames_in_order),
         cmocka_unit_test(test_a_full_queue_waits),
         cmocka_unit_test(test_a_failure_reaches_the_producer),

@@ -325,6 +325,31 @@ static void test_metadata(void **state)
     assert_string_equal(s.encoder, "Swan " SWAN_VERSION);
 }
 
+/* Planes that come ready-made give the file that rgb gives. */
+static void test_planes_or_rgb(void **state)
+{
+    static uint8_t rgb[WIDTH * HEIGHT * 3], i420[WIDTH * HEIGHT * 3 / 2];
+    char *data[2];
+    size_t size[2];
+    swan_yuv420 planes = {{i420, i420 + WIDTH * HEIGHT, i420 + WIDTH * HEIGHT * 5 / 4}, {WIDTH, WIDTH / 2, WIDTH / 2}};
+    for (int k = 0; k < 2; k++) {
+        const char *path = scratch_path(*state, k ? "i420.mp4" : "rgb.mp4");
+        swan_mp4 *m;
+        expect(swan_mp4_open(path, &plain, &m), SWAN_OK, "");
+        for (int t = 0; t < FRAMES; t++) {
+            paint(rgb, t);
+            swan_yuv420_from_rgb(&planes, rgb, WIDTH, HEIGHT);
+            expect(k ? swan_mp4_write_i420(m, i420) : swan_mp4_write(m, rgb), SWAN_OK, "");
+        }
+        expect(swan_mp4_close(m, NULL), SWAN_OK, "");
+        expect(swan_file_read(path, 1 << 24, &data[k], &size[k]), SWAN_OK, "");
+    }
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(data[0], data[1], size[0]);
+    free(data[0]);
+    free(data[1]);
+}
+
 static void test_same_bytes(void **state)
 {
     char *data[2];
@@ -494,6 +519,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_video_reads_back, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_names_settings_and_one_frame, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_metadata, scratch_open, scratch_close),
+        cmocka_unit_test_setup_teardown(test_planes_or_rgb, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_same_bytes, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_abort_leaves_nothing, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_disk_full, scratch_open, scratch_close),
