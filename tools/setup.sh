@@ -23,6 +23,10 @@ command python3 python3
 command ffprobe ffmpeg
 module cmocka libcmocka-dev
 "
+# For the Python packages that tests of the server use; without it these tests are skipped, and counted.
+client_needs="
+python venv python3-venv
+"
 # For the tests of the web page; they are skipped, and counted, where it cannot be had.
 page_needs="
 command chromium chromium
@@ -32,6 +36,7 @@ have() {
     case $1 in
     command) command -v "$2" >/dev/null 2>&1 ;;
     module) pkg-config --exists "$2" >/dev/null 2>&1 ;;
+    python) python3 -c "import ensurepip, $2" >/dev/null 2>&1 ;;
     esac
 }
 
@@ -64,6 +69,19 @@ install_missing() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
     packages=$(missing "$1")
     [ -z "$packages" ] || { echo "Still missing after the installation: $packages" >&2; return 1; }
+}
+
+# install_clients: the packages of tests/server/clients.txt, as they are pinned there, in build/clients.
+install_clients() {
+    local list=tests/server/clients.txt there=build/clients
+    cmp -s "$list" "$there/clients.txt" && return 0
+    rm -rf "$there"
+    if python3 -m venv "$there" && "$there/bin/pip" install --quiet --disable-pip-version-check -r "$list"; then
+        cp "$list" "$there/clients.txt"
+    else
+        rm -rf "$there"
+        return 1
+    fi
 }
 
 # configure PRESET [cmake options]: quiet unless it fails.
