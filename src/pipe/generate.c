@@ -145,6 +145,7 @@ static swan_status run(swan_session *s, const char *prompt, swan_output *output,
     SWAN_TRY(swan_session_decode(s, &(swan_taehv_sink){swan_output_frame, &path}));
     SWAN_TRY(swan_dump_frames(dump));
     SWAN_TRY(swan_output_finish(output, &report->output_bytes));
+    SWAN_TRY(s->engine->device.backend->synchronise(&s->stream)); /* where nobody wanted frames, nobody has waited for them */
     SWAN_TRY(swan_clock_laps(clock, report));
     (void)swan_clock_report(clock, SWAN_PHASE_DONE, s->size.frames, s->size.frames); /* too late to stop: the video is there */
     return SWAN_OK;

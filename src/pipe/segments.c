@@ -100,6 +100,8 @@ static swan_status warm_frame(void *user, swan_ctx *ctx, int64_t index, const sw
 {
     struct swan_session *s = user;
     (void)index;
+    swan_tensor i420 = swan_tensor_1d(s->state.frames.data, SWAN_U8, frame->ne[0] * frame->ne[1] * 3 / 2);
+    SWAN_TRY(swan_op_i420(ctx, frame, &i420));
     return swan_op_rgb8(ctx, frame, &s->state.rgb);
 }
 

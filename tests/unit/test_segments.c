@@ -359,6 +359,21 @@ static void traced_runs_are_not_replayed(void **state)
     run_close(&x);
 }
 
+/* Without file and callback nobody waits for frames; the report does. */
+static void nobody_wants_frames(void **state)
+{
+    (void)state;
+    run x;
+    swan_report report;
+    run_open(&x, "wan-tiny", cases[1].settings, 1e-3, false);
+    x.r.session->callbacks = (swan_callbacks){0};
+    double before = fake.now;
+    assert_ok(swan_session_generate(x.r.session, prompt, 5, &report));
+    assert_int_equal(fake.done, fake.queue.count);
+    assert_true(report.text_s > 0 && report.denoise_s > report.text_s && fake.now - before > report.text_s + report.denoise_s);
+    run_close(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +385,7 @@ int main(void)
         cmocka_unit_test(without_graphs_when_capturing_fails),
         cmocka_unit_test(faults_stay),
         cmocka_unit_test(traced_runs_are_not_replayed),
+        cmocka_unit_test(nobody_wants_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
