@@ -84,6 +84,38 @@ template <int N, bool LOAD> SWAN_DEV void move_tile(const conv_shape &s, const p
     }
 }
 
+/* Bias, residual, ReLU, and the result to where it belongs. */
+template <int N> SWAN_DEV void finish(const conv_shape &s, const place &u, __half *tile, const float (&acc)[2][N / 16][4])
+{
+    typedef plan<N> P;
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, wm = warp & 3, wn = warp >> 2;
+    if (s.residual) {
+        move_tile<N, true>(s, u, tile, (__half *)s.residual);
+        __syncthreads();
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+#pragma unroll
+        for (int j = 0; j < N / 16; j++) {
+            const int n = wn * (N / 2) + 8 * j + 2 * (lane & 3);
+            const float b0 = s.bias && n < u.rows ? s.bias[u.n0 + n] : 0.0f, b1 = s.bias && n + 1 < u.rows ? s.bias[u.n0 + n + 1] : 0.0f;
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                __half2 *at = (__half2 *)(tile + ((2 * wm + i) * TW + (lane >> 2) + 8 * r) * (P::PITCH / 2) + n);
+                float v0 = acc[i][j][2 * r] + b0, v1 = acc[i][j][2 * r + 1] + b1;
+                if (s.residual) {
+                    const float2 old = __half22float2(*at);
+                    v0 += old.x, v1 += old.y;
+                }
+                if (s.relu) v0 = fmaxf(v0, 0.0f), v1 = fmaxf(v1, 0.0f);
+                *at = __floats2half2_rn(v0, v1);
+            }
+        }
+    }
+    __syncthreads();
+    move_tile<N, false>(s, u, tile, (__half *)s.y);
+}
+
 template <int N> __global__ void __launch_bounds__(THREADS, 2) conv_f16_mma(const params a)
 {
     typedef plan<N> P;
@@ -152,32 +184,7 @@ template <int N> __global__ void __launch_bounds__(THREADS, 2) conv_f16_mma(cons
     swan_copy_wait<0>();
     __syncthreads();
 
-    __half *tile = (__half *)smem;
-    if (s.residual) {
-        move_tile<N, true>(s, u, tile, (__half *)s.residual);
-        __syncthreads();
-    }
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-#pragma unroll
-        for (int j = 0; j < N / 16; j++) {
-            const int n = wn * (N / 2) + 8 * j + 2 * (lane & 3);
-            const float b0 = s.bias && n < u.rows ? s.bias[u.n0 + n] : 0.0f, b1 = s.bias && n + 1 < u.rows ? s.bias[u.n0 + n + 1] : 0.0f;
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                __half2 *at = (__half2 *)(tile + ((2 * wm + i) * TW + (lane >> 2) + 8 * r) * (P::PITCH / 2) + n);
-                float v0 = acc[i][j][2 * r] + b0, v1 = acc[i][j][2 * r + 1] + b1;
-                if (s.residual) {
-                    const float2 old = __half22float2(*at);
-                    v0 += old.x, v1 += old.y;
-                }
-                if (s.relu) v0 = fmaxf(v0, 0.0f), v1 = fmaxf(v1, 0.0f);
-                *at = __floats2half2_rn(v0, v1);
-            }
-        }
-    }
-    __syncthreads();
-    move_tile<N, false>(s, u, tile, (__half *)s.y);
+    finish<N>(s, u, (__half *)smem, acc);
 }
 
 template <int N> cudaError_t launch(cudaStream_t stream, const conv_shape &s)
