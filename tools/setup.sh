@@ -84,6 +84,11 @@ install_clients() {
     fi
 }
 
+# gpu_present: a GPU, and nvcc to compile for it.
+gpu_present() {
+    nvidia-smi -L 2>/dev/null | grep -q '^GPU' && { command -v nvcc >/dev/null 2>&1 || [ -x /usr/local/cuda/bin/nvcc ]; }
+}
+
 # configure PRESET [cmake options]: quiet unless it fails.
 configure() {
     local preset=$1 log

@@ -1,0 +1,64 @@
+# What ./check --gpu and ./check --gpu-sanitize do; sourced by ./check, whose step and tests it uses.
+
+gpu_build() {
+    if ! gpu_present; then
+        echo "check: wanted a GPU (nvidia-smi -L) and nvcc, found none" >&2
+        exit 2
+    fi
+    nvidia-smi -L
+    configure cuda -DBUILD_TESTING=ON -DSWAN_CUDA_ARCHITECTURES=native
+    step "build cuda" build cuda "$@"
+}
+
+# a_video NAME FLAGS...: made on the GPU, whole and playable.
+a_video() {
+    local out=build/check-gpu-$1.mp4
+    shift
+    build/cuda/swan generate "a red ball" --device cuda --seed 3 -o "$out" "$@"
+    build/cuda/swan inspect "$out" && ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$out" && rm "$out"
+}
+
+# Every kernel against fp64, small and on the models' shapes; every stage against the exact path on the CPU; graphs, seeds,
+# cancelling, too much memory, a fault; videos. A kernel, a stage or a bit that is wrong fails.
+gpu_checks() {
+    gpu_build swan check_cuda unit_device unit_segments unit_kernels unit_session gpu_engine gpu_fault
+    step "every kernel of the GPU" build/cuda/swan verify --device cuda
+    step "fast kernels on the models' shapes" build/cuda/tests/check_cuda full
+    tests cuda -R '^(unit_(device|segments|kernels|session)|gpu_.*)$'
+    step "tinyworld's video on the GPU" a_video tinyworld
+    step "tinyworld's video, exact" a_video exact --exact
+    step "a 1.3B model measured" build/cuda/swan bench -m fastwan2.1-1.3b --weights random --device cuda --size 832x480 --frames 17 --runs 2
+    step "peak memory as planned" gpu_memory
+}
+
+# The process's peak on the device within 5 % of the plan, at a size where our own bytes weigh.
+gpu_memory() {
+    build/cuda/swan bench -m wan2.1-1.3b --weights random --device cuda --size 832x480 --frames 81 --steps 1 --runs 2 --json |
+        python3 -c '
+import json, sys
+r = json.load(sys.stdin)
+ratio = r["device_planned_bytes"] / r["device_peak_bytes"]
+print("planned", r["device_planned_bytes"], "peak", r["device_peak_bytes"], f"{100 * (ratio - 1):+.2f} %")
+sys.exit(abs(ratio - 1) > 0.05)'
+}
+
+# sanitized TOOL COMMAND...: fails when the tool reports anything.
+sanitized() {
+    local tool=$1 sanitizer
+    shift
+    sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
+    "$sanitizer" --tool "$tool" --error-exitcode 9 "$@"
+}
+
+gpu_sanitize() {
+    gpu_build swan check_cuda checkkernel
+    local tool
+    for tool in memcheck racecheck synccheck; do
+        step "$tool, fast kernels" sanitized $tool build/cuda/tests/check_cuda quick
+    done
+    # naive kernels share no memory between threads: memcheck sees what there is
+    step "memcheck, every kernel" sanitized memcheck build/cuda/tests/checkkernel --gpu --cases 12 --here
+    step "memcheck, a whole video" sanitized memcheck build/cuda/swan generate "a b c" -m fasttiny --weights random --size 64x48 --frames 5 --steps 2 \
+        --device cuda --graphs off -o build/check-gpu-memcheck.mp4
+    rm -f build/check-gpu-memcheck.mp4
+}
