@@ -7,13 +7,19 @@
 
 #include "base/file.h"
 
+/* The recipes say the same as the rules of pipe/recipe.c; they go into swan.json, where they hold under any name of the directory. */
+#define VIDEO_480P "\"width\":832,\"height\":480,\"num_frames\":81,\"fps\":16}"
+#define DMD_VSA(sparsity) "{\"sampler\":\"dmd\",\"num_inference_steps\":3,\"flow_shift\":8,\"guidance_scale\":1,\"vsa_sparsity\":" sparsity "," VIDEO_480P
+#define QAD "{\"sampler\":\"unipc\",\"sigma_grid\":\"fastvideo\",\"num_inference_steps\":3,\"flow_shift\":3,\"guidance_scale\":1," VIDEO_480P
+#define BASE "{\"sampler\":\"unipc\",\"sigma_grid\":\"diffusers\",\"num_inference_steps\":50,\"flow_shift\":3,\"guidance_scale\":5," VIDEO_480P
+
 static const swan_published published[] = {
-    {"fastwan", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", "3 steps, sparse attention, 480p; 1.3 B"},
-    {"fastwan-qad", "FastVideo/FastWan-QAD-1.3B", "3 steps, trained for NVFP4 and FP4 attention; 1.3 B"},
-    {"fastwan-qad-sa2", "FastVideo/FastWan-QAD-1.3B-SA2", "3 steps, trained for NVFP4 and INT8/FP8 attention; 1.3 B"},
-    {"fastwan-qad-fp8", "FastVideo/FastWan-QAD-FP8-1.3B", "3 steps, trained for FP8; 1.3 B"},
-    {"fastwan-14b", "FastVideo/FastWan2.1-T2V-14B-480P-Diffusers", "3 steps, sparse attention, 480p; 14 B"},
-    {"wan", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "the base model, 50 steps; 1.3 B"},
+    {"fastwan", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", "3 steps, sparse attention, 480p; 1.3 B", DMD_VSA("0.8")},
+    {"fastwan-qad", "FastVideo/FastWan-QAD-1.3B", "3 steps, trained for NVFP4 and FP4 attention; 1.3 B", QAD},
+    {"fastwan-qad-sa2", "FastVideo/FastWan-QAD-1.3B-SA2", "3 steps, trained for NVFP4 and INT8/FP8 attention; 1.3 B", QAD},
+    {"fastwan-qad-fp8", "FastVideo/FastWan-QAD-FP8-1.3B", "3 steps, trained for FP8; 1.3 B", QAD},
+    {"fastwan-14b", "FastVideo/FastWan2.1-T2V-14B-480P-Diffusers", "3 steps, sparse attention, 480p; 14 B", DMD_VSA("0.9")},
+    {"wan", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "the base model, 50 steps; 1.3 B", BASE},
 };
 
 const swan_published *swan_cache_published(size_t i)

@@ -17,6 +17,7 @@ typedef struct swan_published {
     const char *alias;      /* "fastwan-qad" */
     const char *repository; /* "FastVideo/FastWan-QAD-1.3B" */
     const char *summary;
+    const char *recipe;     /* how it runs: a JSON object of swan.json's keys (docs/checkpoints.md) */
 } swan_published;
 
 /* The i-th one; NULL past the end. */

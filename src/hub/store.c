@@ -242,6 +242,10 @@ swan_status swan_manifest_read(const char *directory, swan_manifest *m)
 swan_status swan_store_write_recipe(const char *directory, const swan_manifest *m, const char *taehv)
 {
     json_t *root = json_pack("{s:s, s:s, s:s}", "name", swan_path_name(m->source), "source", m->source, "revision", m->revision);
+    const swan_published *known = swan_cache_find_published(m->source);
+    json_t *recipe = known ? json_loads(known->recipe, 0, NULL) : NULL;
+    if (root && recipe) json_object_update(root, recipe);
+    json_decref(recipe);
     if (taehv && root) json_object_set_new(root, "taehv", json_string(taehv));
     return write_json(directory, "swan.json", root);
 }

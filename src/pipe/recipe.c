@@ -123,10 +123,11 @@ swan_status swan_recipe_choose(const swan_recipe_facts *f, swan_recipe *out)
     SWAN_TRY(swan_path_join(f->directory ? f->directory : ".", "swan.json", path, sizeof path));
     if (!f->directory || !swan_file_exists(path)) return SWAN_OK;
     swan_config *c;
+    const swan_recipe before = *out;
     SWAN_TRY(swan_config_open(path, &c));
     swan_status s = read_overrides(c, f->gates, out);
     swan_config_close(c);
-    snprintf(out->rule, sizeof out->rule, "swan.json");
+    if (memcmp(&before, out, offsetof(swan_recipe, rule)) != 0) snprintf(out->rule, sizeof out->rule, "swan.json");
     return s;
 }
 

@@ -115,7 +115,9 @@ class Plain(Case):
         self.assertEqual((manifest["source"], manifest["revision"]), (ID, self.repository.commit))
         self.assertEqual({f["path"] for f in manifest["files"]}, set(server.NEEDED))
         recipe = json.loads((self.directory() / "swan.json").read_text())
-        self.assertEqual(recipe, {"name": ID.split("/")[1], "source": ID, "revision": self.repository.commit})
+        self.assertEqual(recipe, {"name": ID.split("/")[1], "source": ID, "revision": self.repository.commit, "sampler": "dmd",
+                                  "num_inference_steps": 3, "flow_shift": 8, "guidance_scale": 1, "vsa_sparsity": 0.8, "width": 832,
+                                  "height": 480, "num_frames": 81, "fps": 16})
         events = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual(events[0]["event"], "start")
         self.assertEqual(events[-1]["event"], "done")
@@ -625,6 +627,7 @@ class Use(Case):
             info = self.swan("info", name)
             self.assertEqual(info.returncode, 0, info.stderr)
             self.assertEqual(json.loads(info.stdout)["recipe"]["vsa_sparsity"], 0.8)
+            self.assertEqual(json.loads(info.stdout)["recipe"]["rule"], "published id " + ID.split("/")[1])
         video = self.cache / "out.mp4"
         done = self.swan("generate", "a red ball", "-m", "fastwan", "--size", "64x48", "--frames", 9, "--seed", 1, "-o", video)
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -6,6 +6,8 @@
 /* cmocka wants these before it */
 #include <cmocka.h>
 
+#include "base/cache.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "pipe/recipe.h"
 #include "scratch.h"
@@ -166,6 +168,31 @@ static void swan_json_goes_first(void **state)
     r = choose(&(swan_recipe_facts){.directory = named});
     expect(&r, SWAN_SAMPLER_UNIPC, 4, 3, 1); /* what it does not say stays */
     assert_string_equal(r.rule, "swan.json");
+}
+
+/* What swan pull writes says what the published id says, so that a pulled model may be called anything. */
+static void pulled_models(void **state)
+{
+    const swan_published *p;
+    for (size_t i = 0; (p = swan_cache_published(i)) != NULL; i++) {
+        const char *id = swan_path_name(p->repository);
+        const bool gates = strstr(id, "FastWan2.1") != NULL;
+        char named[300];
+        snprintf(named, sizeof named, "/not/there/%s", id);
+        swan_recipe by_name = choose(&(swan_recipe_facts){.directory = named, .gates = gates});
+        assert_non_null(scratch_write(*state, "swan.json", p->recipe, strlen(p->recipe)));
+        swan_recipe by_file = choose(&(swan_recipe_facts){.directory = *state, .class_name = "WanPipeline", .gates = gates});
+        expect(&by_file, by_name.sampler, by_name.steps, by_name.shift, by_name.guidance);
+        expect_attention(&by_file, by_name.attention, by_name.sparsity);
+        assert_int_equal(by_file.grid, by_name.grid);
+        assert_memory_equal(&by_file.width, &by_name.width, 4 * sizeof(int));
+        /* under its own name the rule is the name: the file changed nothing */
+        snprintf(named, sizeof named, "%s/%s", (const char *)*state, id);
+        assert_int_equal(mkdir(named, 0777), 0);
+        assert_non_null(scratch_write(named, "swan.json", p->recipe, strlen(p->recipe)));
+        by_file = choose(&(swan_recipe_facts){.directory = named, .gates = gates});
+        assert_string_equal(by_file.rule, by_name.rule);
+    }
 }
 
 static void swan_json_and_gates(void **state)
@@ -346,6 +373,7 @@ int main(void)
         cmocka_unit_test(nearly_published_ids),
         cmocka_unit_test(gates_decide_about_attention),
         SCRATCH(swan_json_goes_first),
+        SCRATCH(pulled_models),
         SCRATCH(swan_json_and_gates),
         SCRATCH(damaged_swan_json),
         FLAGS(no_flags_no_change),
