@@ -58,8 +58,9 @@ SWAN_CUDA_FAST(attn_dense, sm90)        /* head_dim 128; no rel_bias */
 SWAN_CUDA_FAST(attn_block_sparse, sm90) /* head_dim 128 */
 SWAN_CUDA_FAST(linear_bf16, mma)        /* K and N multiples of 8 */
 SWAN_CUDA_FAST(attn_dense, mma)         /* head_dim 64 or 128 */
-SWAN_CUDA_FAST(attn_dense, mma32)       /* the same, for multiprocessors with 100 KiB of shared memory */
+SWAN_CUDA_FAST(attn_dense, mma_small)   /* the same, for multiprocessors with 100 KiB of shared memory */
 SWAN_CUDA_FAST(attn_block_sparse, mma)  /* head_dim 128 */
+SWAN_CUDA_FAST(attn_block_sparse, mma_small)
 /* F16 activations */
 SWAN_CUDA_FAST(conv_conv3x3, mma)  /* Cx and Cp multiples of 8, past given when Cp is not 0; no upsample */
 SWAN_CUDA_FAST(conv_up2x2, mma)    /* Cx a multiple of 8 */

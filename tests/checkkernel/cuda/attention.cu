@@ -215,7 +215,7 @@ struct dense_row {
 const dense_row dense_rows[] = {
     {"attn.dense naive", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_naive(0, a, SWAN_BF16); }, false},
     {"attn.dense mma", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_mma(0, a); }, true},
-    {"attn.dense mma32", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_mma32(0, a); }, true},
+    {"attn.dense mma_small", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_mma_small(0, a); }, true},
     {"attn.dense sm90", [](const swan_attn_dense_args *a) { return swan_cuda_attn_dense_sm90(0, a); }, true}};
 struct sparse_row {
     std::string name;
@@ -226,6 +226,8 @@ const sparse_row sparse_rows[] = {
     {"attn.block_sparse naive",
      [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_naive(0, a, SWAN_BF16); }, false},
     {"attn.block_sparse mma", [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_mma(0, a); }, true},
+    {"attn.block_sparse mma_small",
+     [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_mma_small(0, a); }, true},
     {"attn.block_sparse sm90", [](const swan_attn_block_sparse_args *a) { return swan_cuda_attn_block_sparse_sm90(0, a); },
      true}};
 

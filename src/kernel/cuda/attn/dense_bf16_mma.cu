@@ -12,7 +12,7 @@
  * Plan: a block owns 128 query rows of one head, four warps of 32; Q stays in shared memory, K and V pass through one buffer
  * each: V arrives while Q K runs, the next K while softmax and P V run; two blocks to a multiprocessor fill each other's gaps.
  * - `mma`: 64 keys at a time, 64 KiB a block: multiprocessors with 164 KiB and more.
- * - `mma32`: 32 keys at a time, 48 KiB: for sm_86, 89 and 120, whose 100 KiB hold two such blocks. With head_dim 64 both are the
+ * - `mma_small`: 32 keys at a time, 48 KiB: for sm_86, 89 and 120, whose 100 KiB hold two such blocks. With head_dim 64 both are the
  *   same: 64 keys, 32 KiB.
  * - o is multiplied with a correction only when a row of the warp has a new maximum. */
 #include "kernel/cuda/attn/flash_mma.cuh"
@@ -24,7 +24,7 @@
 namespace
 {
 
-enum { BM = 128, MT = 2 };
+enum { BM = 128, MT = 2, THREADS = 128 };
 
 struct params {
     const __nv_bfloat16 *q, *k, *v;
@@ -72,14 +72,14 @@ template <int BN> SWAN_DEV void mask(float (&s)[MT][BN / 8][4], int left)
 
 /* grid (tiles of BM rows, heads). */
 template <int D, int BN, bool BIAS>
-__global__ void __launch_bounds__(SWAN_FLASH_MMA_THREADS, 2) dense_bf16_mma(const params p)
+__global__ void __launch_bounds__(THREADS, 2) dense_bf16_mma(const params p)
 {
     extern __shared__ float4 raw[];
     const uint32_t q = swan_smem_u32(raw), k = q + BM * 2 * D, v = k + BN * 2 * D;
     const int head = (int)blockIdx.y, row0 = (int)blockIdx.x * BM, warp = (int)threadIdx.x >> 5, lane = (int)threadIdx.x & 31;
     swan_grid_wait();
-    swan_flash_mma_copy<D, BM>(q, p.q + row0 * p.ldq + head * D, p.ldq, p.Lq - row0);
-    swan_flash_mma_copy<D, BN>(k, p.k + head * D, p.ldk, p.Lk);
+    swan_flash_mma_copy<D, BM, THREADS>(q, p.q + row0 * p.ldq + head * D, p.ldq, p.Lq - row0);
+    swan_flash_mma_copy<D, BN, THREADS>(k, p.k + head * D, p.ldk, p.Lk);
     swan_copy_commit();
 
     const uint32_t at_q = q + warp * (16 * MT) * 2 * D + swan_flash_mma_lane_a<D>();
@@ -92,13 +92,13 @@ __global__ void __launch_bounds__(SWAN_FLASH_MMA_THREADS, 2) dense_bf16_mma(cons
         const int left = p.Lk - n0;
         swan_copy_wait<0>();
         __syncthreads(); /* K is there, and V has been read */
-        swan_flash_mma_copy<D, BN>(v, p.v + head * D + n0 * p.ldv, p.ldv, left);
+        swan_flash_mma_copy<D, BN, THREADS>(v, p.v + head * D + n0 * p.ldv, p.ldv, left);
         swan_copy_commit();
         swan_flash_mma_qk<D, MT, BN>(s, nullptr, at_q, at_k);
         swan_copy_wait<0>();
         __syncthreads(); /* V is there, and K has been read */
         if (left > BN) {
-            swan_flash_mma_copy<D, BN>(k, p.k + head * D + (n0 + BN) * p.ldk, p.ldk, left - BN);
+            swan_flash_mma_copy<D, BN, THREADS>(k, p.k + head * D + (n0 + BN) * p.ldk, p.ldk, left - BN);
             swan_copy_commit();
         }
         if (BIAS) add_bias<BN>(s, p, head, row0 + warp * 16 * MT + (lane >> 2), n0 + 2 * (lane & 3));
@@ -117,7 +117,7 @@ template <int D, int BN, bool BIAS> cudaError_t launch(cudaStream_t stream, cons
         cudaFuncSetAttribute(dense_bf16_mma<D, BN, BIAS>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (e) return e;
     dense_bf16_mma<D, BN, BIAS>
-        <<<dim3((unsigned)((p.Lq + BM - 1) / BM), heads), SWAN_FLASH_MMA_THREADS, bytes, stream>>>(p);
+        <<<dim3((unsigned)((p.Lq + BM - 1) / BM), heads), THREADS, bytes, stream>>>(p);
     return cudaGetLastError();
 }
 
@@ -143,4 +143,4 @@ template <int BN> cudaError_t dense(cudaStream_t stream, const swan_attn_dense_a
 } // namespace
 
 extern "C" int swan_cuda_attn_dense_mma(cudaStream_t stream, const swan_attn_dense_args *a) { return dense<64>(stream, a); }
-extern "C" int swan_cuda_attn_dense_mma32(cudaStream_t stream, const swan_attn_dense_args *a) { return dense<32>(stream, a); }
+extern "C" int swan_cuda_attn_dense_mma_small(cudaStream_t stream, const swan_attn_dense_args *a) { return dense<32>(stream, a); }

@@ -10,8 +10,6 @@
 
 #include <cuda_bf16.h>
 
-#define SWAN_FLASH_MMA_THREADS 128
-
 /* Offset of 16-byte chunk `chunk` of row `row`. */
 template <int D> SWAN_DEV uint32_t swan_flash_mma_at(int row, int chunk)
 {
@@ -30,17 +28,16 @@ template <int D> SWAN_DEV uint32_t swan_flash_mma_lane_b(void)
     return swan_flash_mma_at<D>((lane & 7) + ((lane >> 4) << 3), (lane >> 3) & 1);
 }
 
-/* The block of 128 threads copies ROWS rows of D; those from `count` on become zeros. */
-template <int D, int ROWS>
+/* A block of THREADS threads copies ROWS rows of D; those from `count` on become zeros. */
+template <int D, int ROWS, int THREADS>
 SWAN_DEV void swan_flash_mma_copy(uint32_t dst, const __nv_bfloat16 *src, int64_t ld, int count)
 {
-    constexpr int CHUNKS = D / 8, STEP = SWAN_FLASH_MMA_THREADS / CHUNKS;
+    constexpr int CHUNKS = D / 8, STEP = THREADS / CHUNKS;
     const int chunk = (int)threadIdx.x % CHUNKS, row = (int)threadIdx.x / CHUNKS;
     src += row * ld + chunk * 8;
-    dst += swan_flash_mma_at<D>(row, chunk);
 #pragma unroll
     for (int i = 0; i < ROWS / STEP; i++)
-        swan_copy16(dst + i * STEP * 2 * D, src + i * STEP * ld, row + i * STEP < count);
+        swan_copy16(dst + swan_flash_mma_at<D>(row + i * STEP, chunk), src + i * STEP * ld, row + i * STEP < count);
 }
 
 SWAN_DEV void swan_flash_mma_put(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)

@@ -103,15 +103,41 @@ SWAN_DEV void multiply(float (&acc)[4][8][4], const fragments &f)
                      f.b[j >> 1][2 * (j & 1) + 1]);
 }
 
-SWAN_DEV float apply(int epilogue, float r, float gate, float old)
+/* r becomes y. old: y as it was, gate: of these columns; zeros where the epilogue has none. */
+SWAN_DEV void apply(int epilogue, float (&r)[8], const float (&gate)[8], const float (&old)[8])
 {
     switch (epilogue) {
-    case SWAN_EPI_GELU: return swan_gelu(r);
-    case SWAN_EPI_SILU: return __fdividef(r, 1.0f + swan_exp2(-1.4426950408889634f * r));
-    case SWAN_EPI_MUL: return old * r;
-    case SWAN_EPI_ADD: return old + r;
-    case SWAN_EPI_GATED_ADD: return fmaf(gate, r, old);
-    default: return r;
+    case SWAN_EPI_GELU:
+#pragma unroll
+        for (int e = 0; e < 8; e++) r[e] = swan_gelu(r[e]);
+        break;
+    case SWAN_EPI_SILU:
+#pragma unroll
+        for (int e = 0; e < 8; e++) r[e] = __fdividef(r[e], 1.0f + swan_exp2(-1.4426950408889634f * r[e]));
+        break;
+    case SWAN_EPI_MUL:
+#pragma unroll
+        for (int e = 0; e < 8; e++) r[e] *= old[e];
+        break;
+    case SWAN_EPI_ADD:
+#pragma unroll
+        for (int e = 0; e < 8; e++) r[e] += old[e];
+        break;
+    case SWAN_EPI_GATED_ADD:
+#pragma unroll
+        for (int e = 0; e < 8; e++) r[e] = fmaf(gate[e], r[e], old[e]);
+        break;
+    default: break;
+    }
+}
+
+/* Brings a warp's 64 x 64 old values into the L2 cache: all blocks end together, and would wait for them together. */
+SWAN_DEV void prefetch_old(const params &p, int m0, int n0)
+{
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const int m = m0 + 32 * i + ((int)threadIdx.x & 31);
+        if (m < p.M && n0 < p.N) asm volatile("prefetch.global.L2 [%0];" ::"l"(p.y + m * p.ldy + n0));
     }
 }
 
@@ -143,18 +169,27 @@ SWAN_DEV void store(const params &p, const float (&acc)[4][8][4], float *stage, 
                 *(float2 *)(to + 8 * PITCH) = make_float2(d[2], d[3]);
             }
         __syncwarp();
-#pragma unroll 2
-        for (int i = lane >> 3; i < 32; i += 4) {
-            const int m = m0 + 32 * half + i;
-            if (m >= p.M || n >= p.N) continue;
-            __nv_bfloat16 *y = p.y + m * p.ldy + n;
-            const float4 *from = (const float4 *)(stage + i * PITCH + (lane & 7) * 8);
-            const float4 lo = from[0], hi = from[1];
-            float r[8] = {lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w}, old[8];
-            if (p.epilogue >= SWAN_EPI_MUL) swan_unpack8(*(const uint4 *)y, old);
+#pragma unroll 1
+        for (int i0 = lane >> 3; i0 < 32; i0 += 16) { /* four rows' loads under way at once */
+            uint4 old[4];
 #pragma unroll
-            for (int e = 0; e < 8; e++) r[e] = apply(p.epilogue, r[e] + bias[e], gate[e], old[e]);
-            *(uint4 *)y = swan_pack8(r);
+            for (int i = 0; i < 4; i++) {
+                const int m = m0 + 32 * half + i0 + 4 * i;
+                if (p.epilogue >= SWAN_EPI_MUL && m < p.M && n < p.N) old[i] = *(const uint4 *)(p.y + m * p.ldy + n);
+                else old[i] = make_uint4(0, 0, 0, 0);
+            }
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int m = m0 + 32 * half + i0 + 4 * i;
+                const float4 *from = (const float4 *)(stage + (i0 + 4 * i) * PITCH + (lane & 7) * 8);
+                const float4 lo = from[0], hi = from[1];
+                float r[8] = {lo.x, lo.y, lo.z, lo.w, hi.x, hi.y, hi.z, hi.w}, was[8];
+                swan_unpack8(old[i], was);
+#pragma unroll
+                for (int e = 0; e < 8; e++) r[e] += bias[e];
+                apply(p.epilogue, r, gate, was);
+                if (m < p.M && n < p.N) *(uint4 *)(p.y + m * p.ldy + n) = swan_pack8(r);
+            }
         }
     }
 }
@@ -178,7 +213,7 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
     const int turn = (lane >> 1) & 3;
     const uint32_t at_a = (wm * 64 + (lane & 15)) * ROW_BYTES + (((lane >> 4) ^ turn) << 4);
     const uint32_t at_b = S::a_bytes + (wn * 64 + (lane & 7) + ((lane >> 4) << 3)) * ROW_BYTES + ((((lane >> 3) & 1) ^ turn) << 4);
-    const int steps = (p.K + BK - 1) / BK;
+    const int steps = (p.K + BK - 1) / BK, prefetch_at = p.epilogue >= SWAN_EPI_MUL ? max(0, steps - 12) : -1;
     float acc[4][8][4] = {};
     fragments f[2];
     int slot = 0, free_slot = S::stages - 1;
@@ -190,6 +225,7 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
         uint32_t base = smem + slot * S::stage_bytes;
         load_fragments(f[1], base + (at_a ^ 32), base + (at_b ^ 32));
         copy(c, free_slot); /* its last readers have passed the barrier below */
+        if (step == prefetch_at) prefetch_old(p, m0 + wm * 64, n0 + wn * 64);
         multiply(acc, f[0]);
         swan_copy_wait<S::stages - 2>();
         __syncthreads();
