@@ -86,16 +86,82 @@ static double normal_f64(swan_rng *rng)
     return radius * cos(theta) + 0.0;
 }
 
+static inline double from_bits(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline uint64_t to_bits(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The functions below have no branches, so that the compiler makes vectors of them: a video's noise is two million values. Their
+ * error is a few units of a double, which rounding to f32 hides. */
+
+/* ln x for normal x > 0: x = 2^k f, f in [sqrt(1/2), sqrt 2); ln f = 2 artanh((f - 1) / (f + 1)) by its series. */
+static inline double ln(double x)
+{
+    const uint64_t one = UINT64_C(0x3FF0000000000000), half = UINT64_C(0x3FE6A09E00000000); /* 1, sqrt(1/2) */
+    uint64_t bits = to_bits(x) + (one - half);
+    double k = from_bits(bits >> 52 | UINT64_C(0x4330000000000000)) - (0x1p52 + 1023);
+    double f = from_bits((bits & UINT64_C(0x000FFFFFFFFFFFFF)) + half);
+    double s = (f - 1) / (f + 1), z = s * s, p = 1.0 / 21;
+    p = 1.0 / 19 + z * p;
+    p = 1.0 / 17 + z * p;
+    p = 1.0 / 15 + z * p;
+    p = 1.0 / 13 + z * p;
+    p = 1.0 / 11 + z * p;
+    p = 1.0 / 9 + z * p;
+    p = 1.0 / 7 + z * p;
+    p = 1.0 / 5 + z * p;
+    p = 1.0 / 3 + z * p;
+    return k * 0.693147180559945309417 + (2 * s + 2 * s * z * p);
+}
+
+/* Sine and cosine of 0 <= t <= 2 pi: the nearest multiple of pi / 2 is taken off (in two parts: 33 bits, and the rest), Taylor
+ * series up to 17 and 16 for what is left, and the quadrant swaps them and sets the signs. */
+static inline void sin_cos(double t, double *sine, double *cosine)
+{
+    double n = t * 0.636619772367581343076 + 0x1.8p52;
+    uint64_t q = to_bits(n);
+    n -= 0x1.8p52;
+    double r = t - n * 0x1.921fb544p0 - n * 0x1.0b4611a626331p-34, z = r * r;
+    double s = -1.0 / 1307674368000 + z / 355687428096000;
+    s = 1.0 / 6227020800 + z * s;
+    s = -1.0 / 39916800 + z * s;
+    s = 1.0 / 362880 + z * s;
+    s = -1.0 / 5040 + z * s;
+    s = 1.0 / 120 + z * s;
+    s = -1.0 / 6 + z * s;
+    s = r + r * z * s;
+    double c = -1.0 / 87178291200 + z / 20922789888000;
+    c = 1.0 / 479001600 + z * c;
+    c = -1.0 / 3628800 + z * c;
+    c = 1.0 / 40320 + z * c;
+    c = -1.0 / 720 + z * c;
+    c = 1.0 / 24 + z * c;
+    c = 1 - z / 2 + z * z * c;
+    uint64_t a = to_bits(s), b = to_bits(c), swap = 0 - (q & 1);
+    *sine = from_bits(((a & ~swap) | (b & swap)) ^ (q >> 1 & 1) << 63);
+    *cosine = from_bits(((b & ~swap) | (a & swap)) ^ ((q + 1) >> 1 & 1) << 63);
+}
+
 /* f32 [16] uniforms to normals in place. The angle is rounded to fp32 as in PyTorch (that moves a value by up to
  * 1e-6); the rest is in double, because fp32 functions with an error of their own could be two units away from
  * PyTorch's. */
 static void normal_block(float x[BLOCK])
 {
+    double radius[PAIR], sine[PAIR], cosine[PAIR];
+    for (int j = 0; j < PAIR; j++) radius[j] = sqrt(-2.0 * ln(1.0 - (double)x[j]));
+    for (int j = 0; j < PAIR; j++) sin_cos((double)((float)two_pi * x[j + PAIR]), &sine[j], &cosine[j]);
     for (int j = 0; j < PAIR; j++) {
-        double radius = sqrt(-2.0 * log(1.0 - (double)x[j]));
-        double theta = (double)((float)two_pi * x[j + PAIR]);
-        x[j] = (float)(radius * cos(theta)) + 0.0f;
-        x[j + PAIR] = (float)(radius * sin(theta)) + 0.0f;
+        x[j] = (float)(radius[j] * cosine[j]) + 0.0f;
+        x[j + PAIR] = (float)(radius[j] * sine[j]) + 0.0f;
     }
 }
 

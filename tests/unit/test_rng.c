@@ -119,11 +119,38 @@ static void test_random_seed(void **state)
     assert_false(seed[0] == seed[1] && seed[1] == seed[2] && seed[2] == seed[3]);
 }
 
+/* Blocks are the C library's functions in double, rounded: over every uniform there is of 2^24, as radius and as angle. */
+static void test_blocks_are_exact(void **state)
+{
+    (void)state;
+    const float two_pi = 6.28318530717958647692f;
+    int off = 0;
+    for (uint32_t k = 0; k < 1u << 24; k += 8) {
+        float x[16];
+        double radius[8], theta[8];
+        for (uint32_t j = 0; j < 8; j++) {
+            x[j] = (float)(k + j) * 0x1p-24f;
+            x[j + 8] = (float)((k + j) * 5u & 0xFFFFFFu) * 0x1p-24f; /* a permutation */
+            radius[j] = sqrt(-2.0 * log(1.0 - (double)x[j]));
+            theta[j] = (double)(two_pi * x[j + 8]);
+        }
+        swan_rng_normal_blocks(x, 1);
+        for (int j = 0; j < 8; j++) {
+            float c = (float)(radius[j] * cos(theta[j])) + 0.0f, s = (float)(radius[j] * sin(theta[j])) + 0.0f;
+            off += c != x[j];
+            off += s != x[j + 8];
+            assert_true(fabs((double)c - (double)x[j]) <= NORMAL_BOUND && fabs((double)s - (double)x[j + 8]) <= NORMAL_BOUND);
+        }
+    }
+    print_message("  %d of 33554432 values are another fp32 number\n", off);
+    assert_true(off <= 3); /* a double's last units decide one rounding in some 2^28 */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matches_pytorch),
-        cmocka_unit_test(test_far_into_the_stream),
+        cmocka_unit_test(test_far_into_the_stream), cmocka_unit_test(test_blocks_are_exact),
         cmocka_unit_test(test_seed_counts_modulo_2_32),
         cmocka_unit_test(test_zero_values_draw_nothing),
         cmocka_unit_test(test_random_seed),
