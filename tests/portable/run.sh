@@ -101,6 +101,18 @@ check_generate() {
     if [ -d "$work/root/tinyworld" ]; then generate tinyworld 224 160 33 -m /tinyworld --steps 4; fi
 }
 
+# A program with CUDA starts where there is no driver, runs on the CPU (above), and says what is missing when a GPU is asked for.
+check_driverless() {
+    local log=$work/log
+    readelf -SW "$program" | grep -q nv_fatbin || return 0
+    [ "$(in_root /swan --list-devices | wc -l)" = 1 ] || die "without a driver, wanted the CPU alone in the list of devices"
+    if in_root /swan generate "a ball" -m /wan-tiny --device cuda --size 64x48 --frames 9 -o /out/cuda.mp4 >"$log" 2>&1; then
+        die "without a driver, --device cuda must fail"
+    fi
+    grep -q "no NVIDIA driver" "$log" || { cat "$log" >&2; die "--device cuda does not say that there is no driver"; }
+    ok "with CUDA kernels ($(size -A "$program" | awk '/nv_fatbin/ {print $2}') bytes), without a driver"
+}
+
 # ---- encoding ----------------------------------------------------------------------------------------------------------
 
 measure_encoding() {
@@ -142,4 +154,5 @@ program=${1:-$portable/dist/bin/swan}
 command -v ffprobe >/dev/null 2>&1 || die "ffprobe is missing"
 check_file
 check_generate
+check_driverless
 echo "$checks checks passed"
