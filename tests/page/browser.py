@@ -181,6 +181,9 @@ class Page:
             self.call("Input.dispatchDragEvent", type="drop", x=x, y=y, data=data)
 
     def shoot(self, path, whole=False):
+        """A picture once what moves to its place is there; what moves for ever goes on."""
+        self.js("Promise.race([new Promise(done => setTimeout(done, 2000)), Promise.allSettled(document.getAnimations()"
+                ".filter(a => a.effect.getComputedTiming().endTime !== Infinity).map(a => a.finished)).then(() => 0)])")
         data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
         pathlib.Path(path).write_bytes(base64.b64decode(data))
 

@@ -494,6 +494,87 @@ def served(c):
         expect(not outside, f"requests to elsewhere: {outside}")
 
 
+def tab_to(page, condition, what):
+    """Presses Tab until the element with the focus is the one that is meant."""
+    for _ in range(60):
+        if page.js(f"(e => !!({condition}))(document.activeElement)"):
+            return
+        page.key("Tab")
+    raise AssertionError(f"no Tab leads to {what}")
+
+
+def served_keyboard(c):
+    """From an empty page to a deleted video at `swan serve`, without a pointer and without naming an element to the browser."""
+    with tempfile.TemporaryDirectory(prefix="swan-page-") as folder:
+        server = c.real(folder)
+        if not server:
+            print("skip  served_keyboard: this program was built without its server")
+            return
+        page = c.page(server)
+        page.key("Tab")
+        page.key("Enter")  # the skip link
+        page.until("location.hash === '#prompt'")
+        tab_to(page, "e.id === 'prompt'", "the prompt")
+        page.type("a blue boat on the sea")
+        tab_to(page, "e.id === 'frames'", "the length")
+        page.key("Home")
+        for _ in range(2):
+            page.key("ArrowRight")
+        tab_to(page, "e.id === 'steps'", "the steps")
+        page.key("Home")
+        for _ in range(5):
+            page.key("ArrowRight")
+        tab_to(page, "e.id === 'seed'", "the seed")
+        page.type("5")
+        page.key("Enter", control=True)
+        page.until(PREVIEW, 30)
+        page.until(FILM, 30)
+        page.until(f"{CARDS} === 1")
+        job = page.js("fetch('/v1/videos').then(r => r.json()).then(l => l.data[0])")
+        expect((job["prompt"], job["num_frames"], job["num_inference_steps"], job["seed"]) == ("a blue boat on the sea", 13, 6, 5), f"made {job}")
+        tab_to(page, "e.className === 'shot'", "the card")
+        page.key("Enter")
+        page.until("document.getElementById('viewer').open && document.getElementById('v-film').currentTime > 0")
+        page.key("Escape")
+        page.until("!document.getElementById('viewer').open")
+        tab_to(page, "e.closest('.card') && (e.getAttribute('aria-label') || '').startsWith('Delete')", "the card's Delete")
+        page.key("Enter")
+        page.key("Enter")
+        page.until(f"{CARDS} === 0")
+        tab_to(page, "e.id === 'steps'", "the steps again")
+        page.key("End")
+        tab_to(page, "e.id === 'go'", "the button")
+        page.key("Enter")
+        page.until(PREVIEW, 30)
+        tab_to(page, "e.closest('#now-acts')", "Stop")
+        page.key("Enter")
+        page.until("document.getElementById('now').hidden")
+        page.until("fetch('/v1/videos').then(r => r.json()).then(l => l.data.length === 0)")
+        expect(not [t for t in page.complaints if " 404 " not in t], f"complaints: {page.complaints}")
+
+
+def served_phone(c):
+    """On a phone, at night: what is being made comes into sight by itself, and the film is there afterwards."""
+    with tempfile.TemporaryDirectory(prefix="swan-page-") as folder:
+        server = c.real(folder)
+        if not server:
+            print("skip  served_phone: this program was built without its server")
+            return
+        page = c.page(server, width=390, height=844, dark=True)
+        fill(page, "a yellow duck swimming to the right over the sea")
+        page.js("document.getElementById('seed').focus()")
+        page.type("3")
+        page.click("#go")
+        page.until(PREVIEW, 30)
+        page.until("(r => r.top >= 0 && r.bottom <= innerHeight)(document.getElementById('stage').getBoundingClientRect())")
+        page.until("+document.getElementById('bar').getAttribute('aria-valuenow') > 40", 30)
+        page.shoot(c.out / "served-phone-running.png")
+        page.until(FILM, 40)
+        page.until("document.querySelector('.card img')?.naturalWidth > 0")
+        page.shoot(c.out / "served-phone-done.png", whole=True)
+        expect(page.js("document.documentElement.scrollWidth") <= 390, "wider than the phone")
+
+
 def served_key(c):
     """`swan serve --api-key`: the page itself needs no key, the rest does."""
     with tempfile.TemporaryDirectory(prefix="swan-page-") as folder:
@@ -513,7 +594,8 @@ def served_key(c):
         page.until(FILM, 30)
 
 
-TESTS = [generate, settings, cancel, reload, drop, keyboard, gallery, errors, key, polling, hostile, looks, served, served_key]
+TESTS = [generate, settings, cancel, reload, drop, keyboard, gallery, errors, key, polling, hostile, looks, served, served_keyboard, served_phone,
+         served_key]
 
 
 # ---- running them ----------------------------------------------------------------------------------------------------------
