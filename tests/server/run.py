@@ -801,7 +801,7 @@ def main():
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--noise", type=float, default=3)
     parser.add_argument("names", nargs="*")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     SWAN, KILLS, NOISE = str(pathlib.Path(args.swan).resolve()), args.kills, args.noise
     chosen = [f for f in CASES if not args.names or f.__name__ in args.names]
     failed = 0
