@@ -186,22 +186,25 @@ static swan_status start_child(worker *w)
     return SWAN_OK;
 }
 
-static void describe_exit(int status, bool hung, char *buf, size_t n)
+/* fault: what it did that it had to be ended; NULL: it ended by itself. */
+static void describe_exit(int status, const char *fault, char *buf, size_t n)
 {
-    if (hung) snprintf(buf, n, "the worker gave no sign of life for too long and was ended");
+    if (fault) snprintf(buf, n, "the worker %s and was ended", fault);
     else if (WIFSIGNALED(status)) snprintf(buf, n, "the worker was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     else snprintf(buf, n, "the worker ended by itself with status %d", WEXITSTATUS(status));
 }
 
+static const char hangs[] = "gave no sign of life for too long", babbles[] = "sent what is no message", is_deaf[] = "did not take a job";
+
 /* Kills, waits, and settles what it was doing. stop: the server wants it so. A job goes back into the queue then, and when the
  * child never heard of it. */
-static void lose_child(worker *w, bool hung, bool stop)
+static void lose_child(worker *w, const char *fault, bool stop)
 {
     swan_workers *p = w->pool;
     int status = 0;
     char reason[256];
-    bool ended = !hung && !stop && waitpid(w->pid, &status, WNOHANG) == w->pid;
-    if (!ended && !hung && !stop) { /* its socket closes a moment before it can be waited for */
+    bool ended = !fault && !stop && waitpid(w->pid, &status, WNOHANG) == w->pid;
+    if (!ended && !fault && !stop) { /* its socket closes a moment before it can be waited for */
         poll(NULL, 0, 100);
         ended = waitpid(w->pid, &status, WNOHANG) == w->pid;
     }
@@ -211,7 +214,7 @@ static void lose_child(worker *w, bool hung, bool stop)
     }
     close(w->lines.fd);
     swan_lines_close(&w->lines);
-    describe_exit(status, hung, reason, sizeof reason);
+    describe_exit(status, fault, reason, sizeof reason);
     w->pid = 0;
     w->state = CHILD_NONE;
     w->start_at = now_s() + w->pause;
@@ -222,7 +225,7 @@ static void lose_child(worker *w, bool hung, bool stop)
     pthread_mutex_unlock(&p->lock);
     if (!stop) fprintf(stderr, "swan serve: worker %d: %s\n", w->slot, reason);
     if (!w->has_job) return;
-    const job_end back = {.kind = ENDED_BACK}, failed = {.kind = ENDED_FAILED, .code = hung ? "worker_hung" : "worker_crashed", .message = reason};
+    const job_end back = {.kind = ENDED_BACK}, failed = {.kind = ENDED_FAILED, .code = fault == hangs ? "worker_hung" : "worker_crashed", .message = reason};
     end_job(w, stop || !w->told ? back : failed);
 }
 
@@ -310,15 +313,16 @@ static void hear(worker *w, const json_t *m)
     else if (!strcmp(event, "failed") && mine) hear_failed(w, m);
 }
 
-/* Reads what is there. False: the child is gone, or talks nonsense. */
-static bool listen_to(worker *w)
+/* Reads what is there, and settles the child when it is gone or talks nonsense. */
+static void listen_to(worker *w)
 {
     bool ended = false;
-    if (swan_lines_fill(&w->lines, &ended) || ended) return false;
+    if (swan_lines_fill(&w->lines, &ended)) return lose_child(w, babbles, false);
+    if (ended) return lose_child(w, NULL, false);
     for (;;) {
         json_t *message;
-        if (swan_lines_next(&w->lines, &message)) return false;
-        if (!message) return true;
+        if (swan_lines_next(&w->lines, &message)) return lose_child(w, babbles, false);
+        if (!message) return;
         hear(w, message);
         json_decref(message);
     }
@@ -387,7 +391,7 @@ static void next_job(worker *w)
         return;
     }
     w->told = !swan_lines_send(w->lines.fd, message);
-    if (!w->told) lose_child(w, false, false);
+    if (!w->told) lose_child(w, is_deaf, false);
 }
 
 static void pass_cancel(worker *w)
@@ -421,7 +425,7 @@ static void wait_for_news(worker *w)
         ssize_t n = read(w->pipe[0], bytes, sizeof bytes);
         (void)n;
     }
-    if (w->state != CHILD_NONE && fds[1].revents && !listen_to(w)) lose_child(w, false, false);
+    if (w->state != CHILD_NONE && fds[1].revents) listen_to(w);
 }
 
 static void *work(void *user)
@@ -435,9 +439,9 @@ static void *work(void *user)
         wait_for_news(w);
         double now = now_s();
         bool silent = (w->state == CHILD_BUSY || w->state == CHILD_LOADING) && now - w->heard > stall;
-        if (silent || (w->state == CHILD_BUSY && w->kill_at > 0 && now >= w->kill_at)) lose_child(w, true, false);
+        if (silent || (w->state == CHILD_BUSY && w->kill_at > 0 && now >= w->kill_at)) lose_child(w, hangs, false);
     }
-    if (w->state != CHILD_NONE) lose_child(w, false, true);
+    if (w->state != CHILD_NONE) lose_child(w, NULL, true);
     return NULL;
 }
 
