@@ -13,7 +13,7 @@ static inline bool swan_linear_direct(const swan_linear_args *a)
 /* Few rows: the time is that of reading W, which the skinny row does best. It declines sizes that are no multiples of 8. */
 static inline bool swan_linear_is_skinny(const swan_linear_args *a)
 {
-    return a->M <= 160;
+    return a->M <= 128;
 }
 
 /* On sm_90, where it is not skinny: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) equal, so ours, which

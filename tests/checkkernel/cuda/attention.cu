@@ -242,6 +242,9 @@ void check_attention(bool quick)
         for (int L : lengths) run_case(f.name, {L, L, 2, 1.0f, 0.0f, false, false}, nullptr, f.f, nullptr, f.round_p);
         run_case(f.name, {300, 512, 3, 1.0f, 0.5f, true, false}, nullptr, f.f, nullptr, f.round_p);
         run_case(f.name, {129, 97, 1, 3.0f, 0.0f, true, true}, nullptr, f.f, nullptr, f.round_p);
+        for (int Lk : {1, 128, 130, 256, 257, 512}) /* the short form: keys that stay, keys that pass through */
+            run_case(f.name, {700, Lk, 3, 1.0f, 0.5f, Lk == 257, false}, nullptr, f.f, nullptr, f.round_p);
+        run_case(f.name, {70, 200, 140, 1.0f, 0.5f, true, false}, nullptr, f.f, nullptr, f.round_p); /* more heads than SMs */
         if (!quick) {
             run_case(f.name, {513, 1000, 3, 2.0f, 0.5f, false, true}, nullptr, f.f, nullptr, f.round_p);
             run_case(f.name, {300, 1025, 3, 1.0f, 0.0f, false, false}, nullptr, f.f, nullptr,
@@ -251,7 +254,8 @@ void check_attention(bool quick)
         if (quick || !f.round_p) continue;
         run_case(f.name, {23296, 23296, 12, 1.0f, 0.5f, false, false}, nullptr, f.f, nullptr, true);
         run_case(f.name, {32760, 32760, 12, 1.0f, 0.5f, false, false}, nullptr, f.f, nullptr, true);
-        run_case(f.name, {32760, 513, 12, 1.0f, 0.5f, true, false}, nullptr, f.f, nullptr, true);
+        for (int Lk : {101, 512, 513})
+            run_case(f.name, {32760, Lk, 12, 1.0f, 0.5f, Lk != 512, false}, nullptr, f.f, nullptr, true);
     }
     const int grids[][4] = {{4, 4, 4, 1},   {5, 6, 7, 3},      {1, 1, 1, 1},    {8, 8, 8, 8},
                             {9, 10, 12, 5}, {21, 30, 52, 125}, {16, 28, 52, 73}};
@@ -286,7 +290,7 @@ void bench_attention()
         buffer bias(512 * 4);
         fill(kv);
         fill_f32(bias.at<float>(), 512, 0.1f, 0.0f);
-        for (int Lk : {512, 101}) {
+        for (int Lk : {512, 200, 101}) {
             d.k = kv.p(), d.v = kv.p() + 1536, d.Lk = Lk, d.ldk = d.ldv = 3072,
             d.key_bias = Lk == 512 ? nullptr : bias.at<float>();
             each_dense([&](const dense_row &f) {

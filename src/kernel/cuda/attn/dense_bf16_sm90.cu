@@ -13,8 +13,7 @@
  * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention` (bench/LOG.md):
  * - L = 32,760: 9.72 ms, 678 TFLOPS (PyTorch SDPA with cuDNN, same GPU: 11.48 ms, 575); L = 23,296: 4.91 ms, 680
  *   TFLOPS (4.97 ms, 670).
- * - Cross-attention, Lq = 32,760: Lk = 512 0.264 ms (390 TFLOPS, the target of 600 is not reached); Lk = 101 with
- *   key_bias 0.161 ms.
+ * At most 512 keys (cross-attention) are attn/short_bf16_sm90.cu's.
  *
  * Plan: persistent CTAs of one producer warpgroup (one thread issues TMA) and two consumer warpgroups of 64 query
  * rows each; two stages of 128 keys for K and V; heads outermost, so that one head's K and V stay in L2.
@@ -300,6 +299,7 @@ extern "C" int swan_cuda_attn_dense_sm90(cudaStream_t stream, const swan_attn_de
 {
     params p;
     cudaError_t e;
+    if (a->Lk <= 512) return swan_cuda_attn_dense_short_sm90(stream, a);
     if (a->Lq < 1 || a->Lk < 1 || a->heads < 1) return cudaErrorInvalidValue;
     if (a->rel_bias || a->head_dim != 128 || a->Lq > 1 << 24 || a->Lk > 1 << 24 ||
         ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))

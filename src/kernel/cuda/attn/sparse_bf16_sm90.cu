@@ -13,19 +13,24 @@
  * 7 TB/s.
  *
  * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention`, uniformly random lists (bench/LOG.md):
- * 624 tiles, top-k 125: 3.97 ms, 494 TFLOPS on padded FLOPs; 364 tiles, top-k 73: 1.36 ms, 491 TFLOPS. The target
- * of 540 is not reached.
+ * 624 tiles, top-k 125: 3.34 ms, 588 TFLOPS on padded FLOPs; 364 tiles, all full, top-k 73: 1.35 ms, 494 TFLOPS.
+ * Both read 7.7 TB/s from L2.
  *
  * Plan: persistent CTAs of one producer warpgroup and two consumer warpgroups. A consumer warpgroup and a producer
- * thread form an independent stream: one query tile at a time, pairs of listed tiles (128 keys) as one block, a
- * ring of three 32 KiB units through which K and V pass in the order K0 K1 V0 K2 V1 ..; S(i+1) = Q K is issued
- * before O += P(i) V. Items run head by head, so that one head's K and V stay in L2. The producer reads the list
- * and hands the key counts over with each unit of K.
+ * warp form an independent stream: one query tile at a time, a ring of three 32 KiB units through which K and V pass
+ * in the order K0 K1 V0 K2 V1 ..; S(i+1) = Q K is issued before O += P(i) V. Items run head by head, so that one
+ * head's K and V stay in L2.
+ * - The listed tiles are packed: a tile takes its rows rounded up to 8 (the swizzle's period), tiles follow each other
+ *   without gaps, and a block is 128 such rows, whichever tiles they come from. At 81 frames the mean tile has 52.5 of
+ *   64 rows, so this saves 18 % of the products and of the L2 traffic.
+ * - The producer warp holds 32 entries of the list, one a lane; a lane copies its tile's part of the block, as boxes
+ *   of 64, 32, 16 or 8 rows. With each unit of K come 128 bits, which keys exist, and whether the block is the last.
+ * - Blocks are masked where they can have gaps: the first and the last of a list, and all of them if the size of any
+ *   tile is no multiple of 8.
  *
  * Tried: counts read by the consumers (dependent global loads stall them before each product): replaced before it
- * was timed. Not tried: a mask only for pairs with partial tiles (now 128 instructions an iteration); a turn
- * barrier between the streams; clusters that share the union of two neighbours' lists; smaller blocks with more
- * streams. */
+ * was timed. Tiles padded to 64 rows and all blocks masked: 3.97 and 1.36 ms. Not tried: a turn barrier
+ * between the streams; clusters that share the union of two neighbours' lists. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/tma_host.h"
@@ -37,8 +42,10 @@
 namespace
 {
 
+enum { SIZES = 4 }; /* boxes of 8, 16, 32 and 64 rows */
+
 struct params {
-    CUtensorMap q, k, v;
+    CUtensorMap q, k[SIZES], v[SIZES];
     __nv_bfloat16 *out;
     const int32_t *start, *index;
     int64_t ldo;
@@ -47,19 +54,20 @@ struct params {
 };
 
 /* Each consumer warpgroup has its own stream: 64 query rows and a ring of three units; a unit is the K or the V of
- * two tiles. */
+ * one block of 16 groups of 8 rows. */
 enum {
-    PAIR = SWAN_FLASH_KEYS, /* keys of two tiles */
-    UNIT = PAIR * 256,
+    KEYS = SWAN_FLASH_KEYS,
+    GROUPS = KEYS / 8, /* of a block */
+    UNIT = KEYS * 256,
     RING = 3,
+    INFO = 32, /* bytes that come with a unit of K: a bit for each key, then 1 if the block is the list's last */
     AT_Q = 0,
     AT_RING = 2 * SWAN_FLASH_Q_BYTES,
     AT_BARS = AT_RING + 2 * RING * UNIT,
-    BARS = 2 + 3 * RING, /* a stream's, 8 bytes each: Q full, Q empty, units full, units empty, and the key counts of
-                            K units */
-    SMEM_BYTES = AT_BARS + 2 * BARS * 8 + 1024
+    STREAM_BARS = (2 + 2 * RING) * 8 + RING * INFO, /* Q full, Q empty, units full, units empty, infos */
+    SMEM_BYTES = AT_BARS + 2 * STREAM_BARS + 1024
 };
-enum { Q_FULL = 0, Q_EMPTY = 1, FULL = 2, EMPTY = 2 + RING, COUNTS = 2 + 2 * RING };
+enum { Q_FULL = 0, Q_EMPTY = 1, FULL = 2, EMPTY = 2 + RING, INFOS = 2 + 2 * RING };
 enum { BAR_WG = 1 };
 
 #if SWAN_SM90A
@@ -70,68 +78,113 @@ struct stream_at {
 };
 SWAN_DEV stream_at stream_of(uint32_t base, int s)
 {
-    return {base + AT_Q + s * SWAN_FLASH_Q_BYTES, base + AT_RING + s * RING * UNIT, base + AT_BARS + s * BARS * 8};
+    return {base + AT_Q + s * SWAN_FLASH_Q_BYTES, base + AT_RING + s * RING * UNIT, base + AT_BARS + s * STREAM_BARS};
 }
 
-/* Order of the units of one item with n pairs: K0, K1, V0, K2, V1, .. K(n-1), V(n-2), V(n-1). */
+/* Order of the units of one item with n blocks: K0, K1, V0, K2, V1, .. K(n-1), V(n-2), V(n-1). */
 SWAN_DEV int unit_k(int i) { return i == 0 ? 0 : 2 * i - 1; }
-SWAN_DEV int unit_v(int i, int n) { return i == n - 1 ? 2 * n - 1 : 2 * i + 2; }
+SWAN_DEV int unit_v(int i, bool last) { return last ? 2 * i + 1 : 2 * i + 2; }
 
-/* Two tiles of the list: first rows and how many keys each really holds. An odd list's last pair has its tile twice,
- * the second time with no keys, so that what is in shared memory is always finite. */
-struct pair {
-    int row[2], count[2];
+/* 32 entries of a list, one a lane, and the next 32 on their way. begin, end: the entry's groups among all of the
+ * list; `to`: where the 32 end. */
+struct window {
+    int row, count, begin, end, to, at;
+    int next_row, next_count;
 };
-SWAN_DEV pair pair_at(const params &p, const int32_t *list, int i)
+SWAN_DEV void fetch(window &w, const params &p, const int32_t *list)
 {
-    pair r;
-#pragma unroll
-    for (int b = 0; b < 2; b++) {
-        const int t = __ldg(list + min(2 * i + b, p.topk - 1));
-        r.row[b] = __ldg(p.start + t);
-        r.count[b] = 2 * i + b < p.topk ? __ldg(p.start + t + 1) - r.row[b] : 0;
+    const int i = w.at + (int)(threadIdx.x & 31);
+    w.next_row = w.next_count = 0;
+    if (i < p.topk) {
+        const int t = __ldg(list + i);
+        w.next_row = __ldg(p.start + t);
+        w.next_count = __ldg(p.start + t + 1) - w.next_row;
     }
-    return r;
+}
+SWAN_DEV void advance(window &w, const params &p, const int32_t *list)
+{
+    const int lane = threadIdx.x & 31, groups = (w.next_count + 7) / 8;
+    int sum = groups;
+#pragma unroll
+    for (int d = 1; d < 32; d *= 2) {
+        const int below = __shfl_up_sync(0xffffffffu, sum, d);
+        if (lane >= d) sum += below;
+    }
+    w.row = w.next_row, w.count = w.next_count;
+    w.end = w.to + sum, w.begin = w.end - groups;
+    w.to = __shfl_sync(0xffffffffu, w.end, 31);
+    w.at += 32;
+    fetch(w, p, list);
+}
+SWAN_DEV window open_list(const params &p, const int32_t *list)
+{
+    window w = {};
+    fetch(w, p, list);
+    advance(w, p, list);
+    return w;
 }
 
-SWAN_DEV void load_pair(const CUtensorMap *map, const stream_at &at, const pair &r, int unit, int col)
+/* One block of K or V into its unit: the list's groups from 16 * block on. Returns whether it is the last. All lanes
+ * of the producer warp. */
+SWAN_DEV bool load_block(const CUtensorMap *maps, const params &p, const stream_at &at, const int32_t *list, window &w,
+                         int block, int unit, int col)
 {
-    const int slot = unit % RING;
-    const uint32_t full = at.bars + 8 * (FULL + slot), dst = at.ring + slot * UNIT;
+    const int slot = unit % RING, lane = threadIdx.x & 31, from = block * GROUPS, to = from + GROUPS;
+    const uint32_t full = at.bars + 8 * (FULL + slot), info = at.bars + 8 * INFOS + INFO * slot,
+                   dst = at.ring + slot * UNIT;
     swan_mbar_wait(at.bars + 8 * (EMPTY + slot), ((unit / RING) & 1) ^ 1);
-    asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(at.bars + 8 * (COUNTS + slot)), "r"(r.count[0]),
-                 "r"(r.count[1])
-                 : "memory");
-    swan_mbar_expect_tx(full, UNIT);
-#pragma unroll
-    for (int b = 0; b < 2; b++) {
-        swan_tma_load_2d(dst + b * 8192, map, full, col, r.row[b], SWAN_L2_EVICT_LAST);
-        swan_tma_load_2d(dst + UNIT / 2 + b * 8192, map, full, col + 64, r.row[b], SWAN_L2_EVICT_LAST);
+    if (lane < 4) asm volatile("st.shared.b32 [%0], 0;" ::"r"(info + 4 * lane) : "memory");
+    for (;;) {
+        const int lo = max(w.begin, from), hi = min(w.end, to), here = min(w.to, to) - max(from, __shfl_sync(0xffffffffu, w.begin, 0));
+        if (lane == 0) swan_mbar_expect_more(full, here * 2048);
+        __syncwarp();
+        int row = w.row + (lo - w.begin) * 8, left = w.row + w.count - row;
+        for (int g = lo; g < hi;) {
+            const int size = min(31 - __clz(hi - g), SIZES - 1), rows = 8 << size;
+            const uint32_t box = dst + (g - from) * 1024;
+            swan_tma_load_2d(box, maps + size, full, col, row, SWAN_L2_EVICT_LAST);
+            swan_tma_load_2d(box + UNIT / 2, maps + size, full, col + 64, row, SWAN_L2_EVICT_LAST);
+            for (int i = 0; i < rows / 8; i++) {
+                const int n = min(left - 8 * i, 8);
+                asm volatile("st.shared.u8 [%0], %1;" ::"r"(info + g - from + i), "r"((1 << n) - 1) : "memory");
+            }
+            g += rows / 8, row += rows, left -= rows;
+        }
+        if (w.to >= to || w.at >= p.topk) break;
+        advance(w, p, list);
     }
+    const bool last = w.to <= to && w.at >= p.topk;
+    if (lane == 0) asm volatile("st.shared.b32 [%0], %1;" ::"r"(info + 16), "r"((int)last) : "memory");
+    __syncwarp();
+    if (lane == 0) swan_mbar_arrive(full);
+    return last;
 }
 
+/* A producer warp. */
 SWAN_DEV void produce(const params &p, const stream_at &at, int first, int step)
 {
-    const int n = (p.topk + 1) / 2;
     int units = 0, round = 0;
     for (int item = first; item < p.items; item += step, round++) {
         const int col = item / p.tiles * 128, row = p.start[item % p.tiles];
         const int32_t *list = p.index + (int64_t)item * p.topk;
-        pair now = pair_at(p, list, 0);
-        load_pair(&p.k, at, now, units, col);
+        window k = open_list(p, list), v = k;
+        bool last = load_block(p.k, p, at, list, k, 0, units, col);
         swan_mbar_wait(at.bars + 8 * Q_EMPTY, (round & 1) ^ 1);
-        swan_mbar_expect_tx(at.bars + 8 * Q_FULL, SWAN_FLASH_Q_BYTES);
-        swan_tma_load_2d(at.q, &p.q, at.bars + 8 * Q_FULL, col, row, SWAN_L2_EVICT_FIRST);
-        swan_tma_load_2d(at.q + SWAN_FLASH_Q_BYTES / 2, &p.q, at.bars + 8 * Q_FULL, col + 64, row,
-                         SWAN_L2_EVICT_FIRST);
-        for (int i = 1; i < n; i++) {
-            const pair next = pair_at(p, list, i);
-            load_pair(&p.k, at, next, units + unit_k(i), col);
-            load_pair(&p.v, at, now, units + unit_v(i - 1, n), col);
-            now = next;
+        if ((threadIdx.x & 31) == 0) {
+            swan_mbar_expect_tx(at.bars + 8 * Q_FULL, SWAN_FLASH_Q_BYTES);
+            swan_tma_load_2d(at.q, &p.q, at.bars + 8 * Q_FULL, col, row, SWAN_L2_EVICT_FIRST);
+            swan_tma_load_2d(at.q + SWAN_FLASH_Q_BYTES / 2, &p.q, at.bars + 8 * Q_FULL, col + 64, row,
+                             SWAN_L2_EVICT_FIRST);
         }
-        load_pair(&p.v, at, now, units + unit_v(n - 1, n), col);
-        units += 2 * n;
+        __syncwarp();
+        int i = 0;
+        while (!last) {
+            last = load_block(p.k, p, at, list, k, i + 1, units + unit_k(i + 1), col);
+            load_block(p.v, p, at, list, v, i, units + unit_v(i, false), col);
+            i++;
+        }
+        load_block(p.v, p, at, list, v, i, units + unit_v(i, true), col);
+        units += 2 * (i + 1);
     }
 }
 
@@ -145,25 +198,30 @@ SWAN_DEV void release(const stream_at &at, int unit)
     if ((threadIdx.x & 31) == 0) swan_mbar_arrive(at.bars + 8 * (EMPTY + unit % RING));
 }
 
-/* Key counts that came with a K unit. */
-SWAN_DEV int2 unit_counts(const stream_at &at, int unit)
+/* Which keys of a block exist, a bit each. */
+SWAN_DEV uint4 unit_keys(const stream_at &at, int unit)
 {
-    int2 c;
-    asm volatile("ld.shared.v2.b32 {%0,%1}, [%2];"
-                 : "=r"(c.x), "=r"(c.y)
-                 : "r"(at.bars + 8 * (COUNTS + unit % RING))
+    uint4 k;
+    asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(k.x), "=r"(k.y), "=r"(k.z), "=r"(k.w)
+                 : "r"(at.bars + 8 * INFOS + INFO * (unit % RING))
                  : "memory");
-    return c;
+    return k;
+}
+SWAN_DEV bool unit_last(const stream_at &at, int unit)
+{
+    uint32_t last;
+    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(last) : "r"(at.bars + 8 * INFOS + INFO * (unit % RING) + 16) : "memory");
+    return __shfl_sync(0xffffffffu, last, 0); /* tells the compiler that the warp agrees */
 }
 
-SWAN_DEV void mask_pair(float (&s)[PAIR / 2], int2 count)
+SWAN_DEV void mask_block(float (&s)[KEYS / 2], const uint4 &keys)
 {
-    const int col0 = (threadIdx.x & 3) * 2;
+    const int shift = (threadIdx.x & 3) * 2;
+    const uint32_t w[4] = {keys.x >> shift, keys.y >> shift, keys.z >> shift, keys.w >> shift};
 #pragma unroll
-    for (int i = 0; i < PAIR / 2; i++) {
-        const int col = col0 + ((i >> 2) & 7) * 8 + (i & 1);
-        if (col >= (i < PAIR / 4 ? count.x : count.y)) s[i] = -INFINITY;
-    }
+    for (int i = 0; i < KEYS / 2; i++)
+        if (!(w[i >> 4] >> ((i >> 2 & 3) * 8 + (i & 1)) & 1)) s[i] = -INFINITY;
 }
 
 /* Stages the tile's rows and writes those that exist, 16 bytes a thread. */
@@ -192,61 +250,81 @@ SWAN_DEV void store_rows(const params &p, const stream_at &at, const float (&o)[
     if (t == 0) swan_mbar_arrive(at.bars + 8 * Q_EMPTY);
 }
 
-SWAN_DEV void consume(const params &p, const stream_at &at, int first, int step, int wg)
+/* What a consumer warpgroup carries from block to block. */
+struct state {
+    float s[KEYS / 2], o[64], m[2], l[2];
+    uint32_t pr[KEYS / 4];
+};
+
+/* S = Q K of block uk, while O += P V of block uv runs; P of uk. */
+template <bool MASKED> SWAN_DEV void step_block(const params &p, const stream_at &at, state &c, int uk, int uv)
 {
-    const int n = (p.topk + 1) / 2;
-    float s[PAIR / 2], o[64], m[2], l[2], corr[2];
-    uint32_t pr[PAIR / 4];
+    float corr[2];
+    uint4 keys = {};
+    if (MASKED) keys = unit_keys(at, uk);
+    swan_wgmma_pin(c.pr);
+    swan_wgmma_fence();
+    swan_flash_qk(c.s, at.q, unit_addr(at, uk));
+    wait_unit(at, uv);
+    swan_flash_pv(c.o, c.pr, unit_addr(at, uv));
+    swan_wgmma_wait<1>();
+    swan_wgmma_pin(c.s);
+    release(at, uk);
+    if (MASKED) mask_block(c.s, keys);
+    swan_flash_softmax(c.s, c.m, c.l, corr, p.scale_log2);
+    swan_flash_hold(c.l[0] + c.l[1], at.bars);
+    swan_wgmma_wait<0>();
+    swan_wgmma_pin(c.o);
+    release(at, uv);
+    swan_flash_round_p(c.pr, c.s);
+#pragma unroll
+    for (int j = 0; j < 64; j++) c.o[j] *= corr[(j >> 1) & 1];
+}
+
+/* RAGGED: some tile's size is no multiple of 8. */
+template <bool RAGGED> SWAN_DEV void consume(const params &p, const stream_at &at, int first, int step, int wg)
+{
+    state c;
+    float corr[2];
     int units = 0, round = 0;
     for (int item = first; item < p.items; item += step, round++) {
         swan_mbar_wait(at.bars + 8 * Q_FULL, round & 1);
         wait_unit(at, units);
-        int2 count = unit_counts(at, units);
+        uint4 keys = unit_keys(at, units);
+        bool last = unit_last(at, units);
         swan_wgmma_fence();
-        swan_flash_qk(s, at.q, unit_addr(at, units));
+        swan_flash_qk(c.s, at.q, unit_addr(at, units));
 #pragma unroll
-        for (int i = 0; i < 64; i++) o[i] = 0.0f;
-        m[0] = m[1] = -1e30f;
-        l[0] = l[1] = 0.0f;
+        for (int i = 0; i < 64; i++) c.o[i] = 0.0f;
+        c.m[0] = c.m[1] = -1e30f;
+        c.l[0] = c.l[1] = 0.0f;
         swan_wgmma_wait<0>();
-        swan_wgmma_pin(s);
+        swan_wgmma_pin(c.s);
         release(at, units);
-        mask_pair(s, count);
-        swan_flash_softmax(s, m, l, corr, p.scale_log2);
-        swan_flash_round_p(pr, s);
+        mask_block(c.s, keys);
+        swan_flash_softmax(c.s, c.m, c.l, corr, p.scale_log2);
+        swan_flash_round_p(c.pr, c.s);
+        int i = 0;
+        if (!last) {
 #pragma unroll 1
-        for (int i = 1; i < n; i++) {
-            const int uk = units + unit_k(i), uv = units + unit_v(i - 1, n);
-            wait_unit(at, uk);
-            count = unit_counts(at, uk);
-            swan_wgmma_pin(pr);
-            swan_wgmma_fence();
-            swan_flash_qk(s, at.q, unit_addr(at, uk));
-            wait_unit(at, uv);
-            swan_flash_pv(o, pr, unit_addr(at, uv));
-            swan_wgmma_wait<1>();
-            swan_wgmma_pin(s);
-            release(at, uk);
-            mask_pair(s, count);
-            swan_flash_softmax(s, m, l, corr, p.scale_log2);
-            swan_flash_hold(l[0] + l[1], at.bars);
-            swan_wgmma_wait<0>();
-            swan_wgmma_pin(o);
-            release(at, uv);
-            swan_flash_round_p(pr, s);
-#pragma unroll
-            for (int j = 0; j < 64; j++) o[j] *= corr[(j >> 1) & 1];
+            for (;; i++) {
+                wait_unit(at, units + unit_k(i + 1));
+                if (unit_last(at, units + unit_k(i + 1))) break;
+                step_block<RAGGED>(p, at, c, units + unit_k(i + 1), units + unit_v(i, false));
+            }
+            step_block<true>(p, at, c, units + unit_k(i + 1), units + unit_v(i, false));
+            i++;
         }
-        const int uv = units + 2 * n - 1;
+        const int uv = units + unit_v(i, true);
         wait_unit(at, uv);
-        swan_wgmma_pin(pr);
+        swan_wgmma_pin(c.pr);
         swan_wgmma_fence();
-        swan_flash_pv(o, pr, unit_addr(at, uv));
+        swan_flash_pv(c.o, c.pr, unit_addr(at, uv));
         swan_wgmma_wait<0>();
-        swan_wgmma_pin(o);
+        swan_wgmma_pin(c.o);
         release(at, uv);
-        store_rows(p, at, o, l, wg, item);
-        units += 2 * n;
+        store_rows(p, at, c.o, c.l, wg, item);
+        units += 2 * (i + 1);
     }
 }
 
@@ -268,16 +346,23 @@ __global__ void __launch_bounds__(384, 1) sparse_bf16(const __grid_constant__ pa
         }
         swan_mbar_init_fence();
     }
-    __syncthreads();
+    /* Rows of a unit that nothing is copied to meet weights of zero: they must be finite. */
+    for (uint32_t i = threadIdx.x * 16; i < 2 * RING * UNIT; i += 384 * 16)
+        asm volatile("st.shared.v4.b32 [%0], {0, 0, 0, 0};" ::"r"(base + AT_RING + i) : "memory");
+    swan_fence_async_shared();
     swan_grid_wait();
+    int odd = 0;
+    for (int i = (int)threadIdx.x; i <= p.tiles; i += 384) odd |= __ldg(p.start + i) & 7;
+    const bool ragged = __shfl_sync(0xffffffffu, __syncthreads_or(odd), 0);
     const int step = (int)gridDim.x * 2;
     if (wg == 0) {
-        swan_reg_dec<40>();
+        swan_reg_dec<72>();
         const int s = (int)threadIdx.x >> 5; /* warps 0 and 1 feed one stream each */
-        if (s < 2 && (threadIdx.x & 31) == 0) produce(p, stream_of(base, s), (int)blockIdx.x * 2 + s, step);
+        if (s < 2) produce(p, stream_of(base, s), (int)blockIdx.x * 2 + s, step);
     } else {
-        swan_reg_inc<232>();
-        consume(p, stream_of(base, wg - 1), (int)blockIdx.x * 2 + wg - 1, step, wg - 1);
+        swan_reg_inc<216>();
+        if (ragged) consume<true>(p, stream_of(base, wg - 1), (int)blockIdx.x * 2 + wg - 1, step, wg - 1);
+        else consume<false>(p, stream_of(base, wg - 1), (int)blockIdx.x * 2 + wg - 1, step, wg - 1);
     }
 #endif
 }
@@ -294,10 +379,11 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
         ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
         return cudaErrorNotSupported;
     const uint64_t width = (uint64_t)a->heads * 128;
-    if ((e = swan_tma_map_bf16(&p.q, a->q, a->L, width, a->ldq, 64)) ||
-        (e = swan_tma_map_bf16(&p.k, a->k, a->L, width, a->ldk, 64)) ||
-        (e = swan_tma_map_bf16(&p.v, a->v, a->L, width, a->ldv, 64)))
-        return e;
+    if ((e = swan_tma_map_bf16(&p.q, a->q, a->L, width, a->ldq, 64))) return e;
+    for (int i = 0; i < SIZES; i++)
+        if ((e = swan_tma_map_bf16(&p.k[i], a->k, a->L, width, a->ldk, 8u << i)) ||
+            (e = swan_tma_map_bf16(&p.v[i], a->v, a->L, width, a->ldv, 8u << i)))
+            return e;
     if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
         (e = cudaFuncSetAttribute(sparse_bf16, cudaFuncAttributeMaxDynamicSharedMemorySize, SMEM_BYTES)))
         return e;

@@ -72,6 +72,11 @@ SWAN_DEV void swan_mbar_expect_tx(uint32_t bar, uint32_t bytes)
 {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
+/* The same without arriving: for bytes that are announced in several portions before one arrival. */
+SWAN_DEV void swan_mbar_expect_more(uint32_t bar, uint32_t bytes)
+{
+    asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
+}
 /* Arrive on the barrier at the same offset in CTA `cta` of the cluster. */
 SWAN_DEV void swan_mbar_arrive_cta(uint32_t bar, uint32_t cta)
 {

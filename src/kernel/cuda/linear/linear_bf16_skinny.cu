@@ -1,7 +1,7 @@
 /* Matrix product with few rows, bf16, at the speed at which the weights can be read: r = x W^T + bias with a fused epilogue.
  * sm_80 and up. For the text encoder, whose 9.3 GB of weights meet at most a few hundred tokens.
  *
- * Shapes: x bf16 [M <= 160, K], W bf16 [N, K] contiguous, y bf16 [M, N]; bias, gate f32 [N]; N, K and strides multiples of 8,
+ * Shapes: x bf16 [M <= 128, K], W bf16 [N, K] contiguous, y bf16 [M, N]; bias, gate f32 [N]; N, K and strides multiples of 8,
  * bases aligned to 16 B. Nothing outside is read or written.
  *
  * Numerics: fp32 products and sums, one rounding. The number of blocks, and so the order of sums, depends on the number of
@@ -15,9 +15,11 @@
  * - The order of k inside a product is free: a lane takes 8 neighbouring values (16 bytes) of its row for two k16 steps, and
  *   the same 8 of x. So W goes from HBM to the very lane that multiplies it, through a private ring in shared memory
  *   (cp.async), without a shuffle or a bank conflict; x through a ring that the block shares.
- * - Stream-K: the (tile, k block) units are dealt out evenly to one block an SM. Who has the first k of a tile ends it;
- *   others leave their part in the workspace, an fp32 tile and a flag. A flag is up when it holds the launch's number, so
- *   that the workspace needs no clearing; it is taken down by its reader, so that a graph can be replayed.
+ * - Stream-K: the (tile, k block) units are dealt out evenly to one block an SM. Blocks that share a tile and end with it
+ * add up a part of it each; a block that has more to do afterwards only leaves its sums. What they exchange lies in the
+ * workspace in the order of the accumulators, with a flag for each reader. A flag is up when it holds the launch's number, so
+ * that the workspace needs no clearing; its reader takes it down, so that a graph can be replayed.
+ * - y in accumulator order is y^T; 8 x 8 transposes in registers (movmatrix) give accesses of 16 bytes a token.
  * - Launched programmatically dependent: the first stages of W are on their way before the kernel that makes x has ended. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/apply.cuh"
@@ -36,17 +38,15 @@ enum {
     BK = 64,
     THREADS = 256,
     W_BYTES = BN * BK * 2,
-    CHUNK = 32,     /* tokens that go through shared memory at a time in the end */
-    PITCH = BN + 4, /* of that tile, in floats: the accumulators of a warp fall into 32 banks */
-    CHUNK_BYTES = CHUNK * PITCH * 4
+    OWNERS = 16 /* blocks that add up one tile, at most */
 };
 
 struct params {
     const __nv_bfloat16 *x, *w;
     __nv_bfloat16 *y;
     const float *bias, *gate;
-    float *part;              /* [blocks][8 NT][BN] */
-    unsigned long long *flag; /* [blocks] */
+    float4 *part;             /* [blocks][2][NT][THREADS], see place_of */
+    unsigned long long *flag; /* [blocks][2][OWNERS] */
     unsigned long long number;
     int64_t ldx, ldy;
     int M, N, K, k_blocks, units, epilogue; /* unit = (tile of BN rows, k block), k inner */
@@ -95,95 +95,154 @@ template <int NT> SWAN_DEV void multiply(float (&acc)[2][NT][4], uint32_t w, uin
 {
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2;
     const uint32_t own = w + (warp * 4 * 32 + lane) * 16;
-    const uint4 a = swan_lds16(own), b = swan_lds16(own + 512), c = swan_lds16(own + 1024), d = swan_lds16(own + 1536);
+    uint4 v[2][4];
     x += g * 128 + ((((warp >> 2) * 4 + (lane & 3)) ^ (g & 1) << 2) << 4);
+    const uint4 a = swan_lds16(own), b = swan_lds16(own + 512), c = swan_lds16(own + 1024), d = swan_lds16(own + 1536);
 #pragma unroll
-    for (int j = 0; j < NT; j++) {
-        const uint4 v = swan_lds16(x + j * 1024);
-        swan_mma(acc[0][j], a.x, b.x, a.y, b.y, v.x, v.y);
-        swan_mma(acc[1][j], c.x, d.x, c.y, d.y, v.x, v.y);
-        swan_mma(acc[0][j], a.z, b.z, a.w, b.w, v.z, v.w);
-        swan_mma(acc[1][j], c.z, d.z, c.w, d.w, v.z, v.w);
-    }
-}
-
-/* One place of the tile: 8 columns of y in row m. */
-SWAN_DEV void put(const params &p, float (&v)[8], int m, int n)
-{
-    float b[8] = {}, g[8] = {}, old[8] = {};
-    __nv_bfloat16 *y = p.y + m * p.ldy + n;
-    if (p.bias) swan_load8(b, p.bias + n);
-    if (p.epilogue == SWAN_EPI_GATED_ADD) swan_load8(g, p.gate + n);
-    if (p.epilogue >= SWAN_EPI_MUL) swan_unpack8(*(const uint4 *)y, old);
+    for (int i = 0; i < 4; i++) v[0][i] = swan_lds16(x + i * 1024);
 #pragma unroll
-    for (int e = 0; e < 8; e++) v[e] = swan_apply(p.epilogue, v[e] + b[e], g[e], old[e]);
-    *(uint4 *)y = swan_pack8(v);
-}
-
-SWAN_DEV void add8(float (&v)[8], const float *from)
-{
-    const float4 a = __ldcg((const float4 *)from), b = __ldcg((const float4 *)from + 1);
-    v[0] += a.x, v[1] += a.y, v[2] += a.z, v[3] += a.w, v[4] += b.x, v[5] += b.y, v[6] += b.z, v[7] += b.w;
-}
-
-/* Waits for the parts of the blocks after this one, up to `last`, and takes their flags down. */
-SWAN_DEV void await(const params &p, int last)
-{
-    for (int b = (int)blockIdx.x + 1 + (int)threadIdx.x; b <= last; b += THREADS) {
-        unsigned long long is;
-        do asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(is) : "l"(p.flag + b) : "memory");
-        while (is != p.number);
-        p.flag[b] = 0;
-    }
-    __syncthreads();
-}
-
-/* The sums of one tile (or of this block's part of it), both halves of k added up, go where they belong. */
-template <int NT>
-SWAN_DEV void finish(const params &p, float (&acc)[2][NT][4], float *tile, int row, bool whole, int last)
-{
-    const int t = threadIdx.x, lane = t & 31, warp = t >> 5, half = warp >> 2;
-    float *own = tile + (lane & 3) * 2 * PITCH + (warp & 3) * 32 + (lane >> 2);
-    if (whole) await(p, last);
+    for (int j = 0; j < NT; j += 4) { /* products that add to the same place are eight apart */
+        const uint4(&u)[4] = v[j >> 2 & 1];
+        if (j + 4 < NT)
 #pragma unroll
-    for (int c = 0; c < NT / 4; c++) {
-        if (c * CHUNK >= p.M) break;
+            for (int i = 0; i < 4; i++) v[~j >> 2 & 1][i] = swan_lds16(x + (j + 4 + i) * 1024);
 #pragma unroll
-        for (int h = 0; h < 2; h++) {
-            if (half == h)
-#pragma unroll
-                for (int i = 0; i < 2; i++)
-#pragma unroll
-                    for (int j = 0; j < 4; j++)
-#pragma unroll
-                        for (int e = 0; e < 4; e++) {
-                            float *at = own + (8 * j + (e & 1)) * PITCH + 16 * i + 8 * (e >> 1);
-                            *at = h ? *at + acc[i][4 * c + j][e] : acc[i][4 * c + j][e];
-                        }
-            __syncthreads();
+        for (int i = 0; i < 4; i++) {
+            swan_mma(acc[0][j + i], a.x, b.x, a.y, b.y, u[i].x, u[i].y);
+            swan_mma(acc[1][j + i], c.x, d.x, c.y, d.y, u[i].x, u[i].y);
         }
 #pragma unroll
-        for (int i = t; i < CHUNK * BN / 8; i += THREADS) {
-            const int m = c * CHUNK + i / (BN / 8), n = i % (BN / 8) * 8;
-            const float *from = tile + i / (BN / 8) * PITCH + n;
-            if (m >= p.M || row + n >= p.N) continue;
-            float v[8];
-            *(float4 *)v = *(const float4 *)from, *(float4 *)(v + 4) = *(const float4 *)(from + 4);
-            if (whole) {
-#pragma unroll 4
-                for (int b = (int)blockIdx.x + 1; b <= last; b++) add8(v, p.part + ((int64_t)b * NT * 8 + m) * BN + n);
-                put(p, v, m, row + n);
-            } else {
-                float4 *to = (float4 *)(p.part + ((int64_t)blockIdx.x * NT * 8 + m) * BN + n);
-                __stcg(to, *(float4 *)v);
-                __stcg(to + 1, *(float4 *)(v + 4));
-            }
+        for (int i = 0; i < 4; i++) {
+            swan_mma(acc[0][j + i], a.z, b.z, a.w, b.w, u[i].z, u[i].w);
+            swan_mma(acc[1][j + i], c.z, d.z, c.w, d.w, u[i].z, u[i].w);
+        }
+    }
+}
+
+/* Adds the two halves of k. A warp of the first half gets the first half of the tokens, its partner the other: item
+ * i * NT / 2 + j of sum is row block i, token group j of the half. */
+template <int NT> SWAN_DEV void merge(float4 (&sum)[NT], const float (&acc)[2][NT][4], uint32_t exchange)
+{
+    const int t = threadIdx.x & 127, half = threadIdx.x >> 7;
+    const uint32_t to = exchange + (half * (NT / 2) * 128 + t) * 16, from = exchange + ((half ^ 1) * (NT / 2) * 128 + t) * 16;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+#pragma unroll
+        for (int j = 0; j < NT / 2; j++) {
+            const float *mine = acc[i][j], *theirs = acc[i][j + NT / 2];
+            float4 send;
+            send.x = half ? mine[0] : theirs[0], send.y = half ? mine[1] : theirs[1];
+            send.z = half ? mine[2] : theirs[2], send.w = half ? mine[3] : theirs[3];
+            asm volatile("st.shared.v4.f32 [%0], {%1,%2,%3,%4};" ::"r"(to + j * 2048), "f"(send.x), "f"(send.y), "f"(send.z),
+                         "f"(send.w)
+                         : "memory");
+            sum[i * (NT / 2) + j] = half ? make_float4(theirs[0], theirs[1], theirs[2], theirs[3])
+                                         : make_float4(mine[0], mine[1], mine[2], mine[3]);
+        }
+        __syncthreads();
+#pragma unroll
+        for (int j = 0; j < NT / 2; j++) {
+            const uint4 u = swan_lds16(from + j * 2048);
+            float4 &v = sum[i * (NT / 2) + j];
+            v.x += __uint_as_float(u.x), v.y += __uint_as_float(u.y), v.z += __uint_as_float(u.z), v.w += __uint_as_float(u.w);
         }
         __syncthreads();
     }
-    if (!whole && t == 0) {
+}
+
+/* Lane (g, t) has column 2t, 2t + 1 of row g of an 8 x 8 matrix of bf16, and gets those of row g of its transpose. */
+SWAN_DEV uint32_t transpose(uint32_t v)
+{
+    uint32_t r;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
+    return r;
+}
+
+/* One item: rows n and n + 8 of W (this lane's g), tokens 2t and 2t + 1 from m on. */
+SWAN_DEV void put(const params &p, const float4 &v, int m, int n0)
+{
+    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int n = n0 + 8 * h + g, at = n0 + 8 * h + 2 * t;
+        const bool in = m + g < p.M && at < p.N;
+        uint32_t *y = (uint32_t *)(p.y + (m + g) * p.ldy + at), old = 0;
+        if (p.epilogue >= SWAN_EPI_MUL) old = transpose(in ? *y : 0);
+        const float b = p.bias && n < p.N ? __ldg(p.bias + n) : 0.0f;
+        const float gate = p.epilogue == SWAN_EPI_GATED_ADD && n < p.N ? __ldg(p.gate + n) : 0.0f;
+        const float lo = swan_apply(p.epilogue, (h ? v.z : v.x) + b, gate, __uint_as_float(old << 16));
+        const float hi = swan_apply(p.epilogue, (h ? v.w : v.y) + b, gate, __uint_as_float(old & 0xffff0000u));
+        const uint32_t out = transpose(swan_pack_bf16(lo, hi));
+        if (in) *y = out;
+    }
+}
+
+/* The blocks that share a tile: first .. last, of which the first `owners` add it up. */
+struct share {
+    int first, last, owners;
+};
+SWAN_DEV share share_of(const params &p, int tile)
+{
+    share s = {block_of(p, tile * p.k_blocks), block_of(p, (tile + 1) * p.k_blocks - 1), 1};
+    if (s.last > s.first) s.owners = min(s.last - s.first + (first_unit(p, s.last + 1) == (tile + 1) * p.k_blocks), (int)OWNERS);
+    return s;
+}
+
+/* A block may have sums of two shared tiles in the workspace at a time: of the one that it begins, and of the one before. */
+SWAN_DEV int place_of(const share &s, int b) { return 2 * b + (b == s.first); }
+
+/* Item k of a tile belongs to owner k % owners. Leaves the others' for them, and takes what they have of this one's. */
+template <int NT> SWAN_DEV void exchange_parts(const params &p, float4 (&sum)[NT], const share &s)
+{
+    const int me = (int)blockIdx.x - s.first, t = threadIdx.x, place = place_of(s, (int)blockIdx.x);
+    float4 *mine = p.part + (int64_t)place * NT * THREADS + t;
+#pragma unroll
+    for (int k = 0; k < NT; k++)
+        if (k % s.owners != me) __stcg(mine + k * THREADS, sum[k]);
+    __syncthreads();
+    if (t < s.owners && t != me) {
         __threadfence();
-        asm volatile("st.release.gpu.global.u64 [%0], %1;" ::"l"(p.flag + blockIdx.x), "l"(p.number) : "memory");
+        asm volatile("st.release.gpu.global.u64 [%0], %1;" ::"l"(p.flag + place * OWNERS + t), "l"(p.number) : "memory");
+    }
+    if (me >= s.owners) return;
+    for (int b = s.first + t; b <= s.last; b += THREADS) {
+        if (b == (int)blockIdx.x) continue;
+        unsigned long long *flag = p.flag + place_of(s, b) * OWNERS + me, is;
+        do asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(is) : "l"(flag) : "memory");
+        while (is != p.number);
+        *flag = 0;
+    }
+    __syncthreads();
+    for (int b0 = s.first; b0 <= s.last; b0 += 4) {
+#pragma unroll
+        for (int k = 0; k < NT; k++)
+            if (k % s.owners == me) {
+                float4 v[4];
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const int b = b0 + i;
+                    v[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                    if (b <= s.last && b != (int)blockIdx.x) v[i] = __ldcg(p.part + ((int64_t)place_of(s, b) * NT + k) * THREADS + t);
+                }
+#pragma unroll
+                for (int i = 0; i < 4; i++) sum[k].x += v[i].x, sum[k].y += v[i].y, sum[k].z += v[i].z, sum[k].w += v[i].w;
+            }
+    }
+}
+
+/* The sums of one tile, or of this block's part of it, go where they belong. */
+template <int NT> SWAN_DEV void finish(const params &p, const float (&acc)[2][NT][4], uint32_t exchange, int tile)
+{
+    const share s = share_of(p, tile);
+    const int me = (int)blockIdx.x - s.first, warp = threadIdx.x >> 5;
+    float4 sum[NT];
+    merge<NT>(sum, acc, exchange);
+    if (s.last > s.first) exchange_parts<NT>(p, sum, s);
+    if (me >= s.owners) return;
+#pragma unroll
+    for (int k = 0; k < NT; k++) {
+        const int m = ((warp >> 2) * (NT / 2) + k % (NT / 2)) * 8;
+        if (k % s.owners == me && m < p.M) put(p, sum[k], m, tile * BN + (warp & 3) * 32 + k / (NT / 2) * 16);
     }
 }
 
@@ -192,11 +251,9 @@ template <int NT, int STAGES> __global__ void __launch_bounds__(THREADS, 1) line
 {
     constexpr int stage_bytes = W_BYTES + NT * 8 * BK * 2;
     extern __shared__ float4 shared[];
-    float *tile = (float *)shared;
-    const uint32_t ring = swan_smem_u32(shared) + CHUNK_BYTES;
+    const uint32_t exchange = swan_smem_u32(shared), ring = exchange + NT * 2048;
     const int u0 = first_unit(p, (int)blockIdx.x), count = first_unit(p, (int)blockIdx.x + 1) - u0;
     cursor in = {u0 / p.k_blocks * BN, u0 % p.k_blocks * BK}, at = in, w = in;
-    bool whole = at.k == 0;
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
         if (i < count) load_w(p, ring + i * stage_bytes, w);
@@ -226,11 +283,10 @@ template <int NT, int STAGES> __global__ void __launch_bounds__(THREADS, 1) line
         multiply<NT>(acc, ring + slot * stage_bytes, ring + slot * stage_bytes + W_BYTES);
         free = slot;
         if (++slot == STAGES) slot = 0;
-        const int row = at.row;
+        const int tile = at.row / BN;
         at.step(p);
         if (at.k == 0 || i == count - 1) { /* the tile ends, or this block's part of it */
-            finish<NT>(p, acc, tile, row, whole, at.k == 0 ? (int)blockIdx.x : block_of(p, (row / BN + 1) * p.k_blocks - 1));
-            whole = true;
+            finish<NT>(p, acc, exchange, tile);
 #pragma unroll
             for (int a = 0; a < 2; a++)
 #pragma unroll
@@ -241,14 +297,13 @@ template <int NT, int STAGES> __global__ void __launch_bounds__(THREADS, 1) line
     }
 }
 
-template <int NT, int STAGES> constexpr int smem_bytes = CHUNK_BYTES + STAGES * (W_BYTES + NT * 8 * BK * 2);
+template <int NT, int STAGES> constexpr int smem_bytes = NT * 2048 + STAGES * (W_BYTES + NT * 8 * BK * 2);
 
 /* As many stages as the GPU has shared memory for. */
 template <int NT> cudaError_t launch(cudaStream_t stream, const params &p, unsigned blocks, int smem)
 {
-    constexpr int most = NT > 16 ? 5 : 6;
-    if (smem >= smem_bytes<NT, most>)
-        return swan_start(linear_bf16_skinny<NT, most>, blocks, THREADS, smem_bytes<NT, most>, stream, p);
+    if (smem >= smem_bytes<NT, 6>)
+        return swan_start(linear_bf16_skinny<NT, 6>, blocks, THREADS, smem_bytes<NT, 6>, stream, p);
     if (smem >= smem_bytes<NT, 4>)
         return swan_start(linear_bf16_skinny<NT, 4>, blocks, THREADS, smem_bytes<NT, 4>, stream, p);
     if (smem >= smem_bytes<NT, 2>)
@@ -271,11 +326,11 @@ cudaError_t blocks_of(const swan_linear_args *a, int *blocks, int *smem)
     return cudaSuccess;
 }
 
-int tokens_of(const swan_linear_args *a) { return a->M <= 32 ? 32 : a->M <= 64 ? 64 : a->M <= 96 ? 96 : a->M <= 128 ? 128 : 160; }
+int tokens_of(const swan_linear_args *a) { return a->M <= 32 ? 32 : a->M <= 64 ? 64 : a->M <= 96 ? 96 : 128; }
 
 bool takes(const swan_linear_args *a)
 {
-    return a->M >= 1 && a->M <= 160 && a->N >= 1 && a->N <= 1 << 20 && a->K >= 1 && a->K <= 1 << 17 &&
+    return a->M >= 1 && a->M <= 128 && a->N >= 1 && a->N <= 1 << 20 && a->K >= 1 && a->K <= 1 << 17 &&
            !((a->N | a->K | a->ldx | a->ldy) & 7);
 }
 
@@ -285,7 +340,7 @@ extern "C" size_t swan_cuda_linear_bf16_skinny_bytes(const swan_linear_bf16_args
 {
     int blocks = 0, smem = 0;
     if (!takes(a) || blocks_of(a, &blocks, &smem)) return 0;
-    return (size_t)blocks * ((size_t)tokens_of(a) * BN * sizeof(float) + sizeof(unsigned long long));
+    return (size_t)blocks * 2 * ((size_t)tokens_of(a) * BN * sizeof(float) + OWNERS * sizeof(unsigned long long));
 }
 
 extern "C" int swan_cuda_linear_bf16_skinny(cudaStream_t stream, const swan_linear_bf16_args *a)
@@ -302,8 +357,8 @@ extern "C" int swan_cuda_linear_bf16_skinny(cudaStream_t stream, const swan_line
     params p = {};
     p.x = (const __nv_bfloat16 *)a->x, p.w = (const __nv_bfloat16 *)a->w, p.y = (__nv_bfloat16 *)a->y;
     p.bias = a->bias, p.gate = a->gate;
-    p.part = (float *)a->workspace;
-    p.flag = (unsigned long long *)(p.part + (size_t)blocks * tokens_of(a) * BN);
+    p.part = (float4 *)a->workspace;
+    p.flag = (unsigned long long *)(p.part + (size_t)blocks * 2 * tokens_of(a) * (BN / 4));
     p.number = (++launches * 2 + 1) * 0x9E3779B97F4A7C15ull; /* 64 bits that no other data holds by chance */
     p.ldx = a->ldx, p.ldy = a->ldy;
     p.M = (int)a->M, p.N = (int)a->N, p.K = (int)a->K;
@@ -314,7 +369,6 @@ extern "C" int swan_cuda_linear_bf16_skinny(cudaStream_t stream, const swan_line
     case 32: return launch<4>(stream, p, (unsigned)blocks, smem);
     case 64: return launch<8>(stream, p, (unsigned)blocks, smem);
     case 96: return launch<12>(stream, p, (unsigned)blocks, smem);
-    case 128: return launch<16>(stream, p, (unsigned)blocks, smem);
-    default: return launch<20>(stream, p, (unsigned)blocks, smem);
+    default: return launch<16>(stream, p, (unsigned)blocks, smem);
     }
 }

@@ -15,10 +15,12 @@
  * combine 114 us, 2.65 TB/s (naive 249 us).
  *
  * Plan: norms: one warp a row, the row in registers (six 16-byte loads a lane at D = 1536), four rows a block,
- * tables through L1. combine: one block a tile, 16 bytes a thread. Nothing else tried. */
+ * tables through L1; few rows of more than 1536 elements: a block a row. combine: one block a tile, 16 bytes a thread.
+ * Nothing else tried. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/launch.h"
 
 #include <cuda_runtime.h>
@@ -40,12 +42,6 @@ template <int V> SWAN_DEV void load_row(float (&x)[V][8], const void *row, int D
     }
 #pragma unroll
     for (int i = 0; i < V; i++) swan_unpack8(raw[i], x[i]);
-}
-
-SWAN_DEV void load8(float (&v)[8], const float *p)
-{
-    const float4 a = __ldg((const float4 *)p), b = __ldg((const float4 *)p + 1);
-    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
 }
 
 template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_layer_vec(const swan_norm_layer_args a)
@@ -76,8 +72,8 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_layer_vec(co
         const int at = (i * 32 + lane) * 8;
         if (at < D) {
             float mul[8], add[8];
-            load8(mul, a.scale + at);
-            load8(add, a.shift + at);
+            swan_load8(mul, a.scale + at);
+            swan_load8(add, a.shift + at);
 #pragma unroll
             for (int e = 0; e < 8; e++) x[i][e] = fmaf(x[i][e] * inv, mul[e] + a.scale_offset, add[e]);
             *(uint4 *)(y + at) = swan_pack8(x[i]);
@@ -105,8 +101,8 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
         const int at = (i * 32 + lane) * 8;
         if (at < D) {
             float w[8], cs[8];
-            load8(w, a.weight + at);
-            if (rope) load8(cs, rope + at % hd);
+            swan_load8(w, a.weight + at);
+            if (rope) swan_load8(cs, rope + at % hd);
 #pragma unroll
             for (int e = 0; e < 8; e += 2) {
                 const float u = x[i][e] * inv * w[e], v = x[i][e + 1] * inv * w[e + 1];
@@ -115,6 +111,43 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
             }
             *(uint4 *)(y + at) = swan_pack8(x[i]);
         }
+    }
+}
+
+enum { WIDE = 256, WIDE_VECTORS = 3 };
+
+/* Few wide rows (the text encoder's): a block a row, without rope. */
+__global__ void __launch_bounds__(WIDE) norm_rms_wide_vec(const swan_norm_rms_args a)
+{
+    __shared__ float scratch[32];
+    const int D = (int)a.D;
+    const __nv_bfloat16 *x = (const __nv_bfloat16 *)a.x + blockIdx.x * a.ldx;
+    __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + blockIdx.x * a.ldy;
+    float v[WIDE_VECTORS][8] = {}, w[WIDE_VECTORS][8], squares = 0.0f;
+#pragma unroll
+    for (int i = 0; i < WIDE_VECTORS; i++) {
+        const int at = (i * WIDE + (int)threadIdx.x) * 8;
+        if (at < D) swan_load8(w[i], a.weight + at);
+    }
+    swan_grid_launch_dependents();
+    swan_grid_wait();
+#pragma unroll
+    for (int i = 0; i < WIDE_VECTORS; i++) {
+        const int at = (i * WIDE + (int)threadIdx.x) * 8;
+        if (at < D) swan_unpack8(*(const uint4 *)(x + at), v[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < WIDE_VECTORS; i++)
+#pragma unroll
+        for (int e = 0; e < 8; e++) squares = fmaf(v[i][e], v[i][e], squares);
+    const float inv = 1.0f / sqrtf(swan_block_sum(squares, scratch) / (float)D + a.eps);
+#pragma unroll
+    for (int i = 0; i < WIDE_VECTORS; i++) {
+        const int at = (i * WIDE + (int)threadIdx.x) * 8;
+        if (at >= D) break;
+#pragma unroll
+        for (int e = 0; e < 8; e++) v[i][e] *= inv * w[i][e];
+        *(uint4 *)(y + at) = swan_pack8(v[i]);
     }
 }
 
@@ -170,6 +203,8 @@ extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_a
     if (a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) || (a->rope && a->head_dim & 7) ||
         swan_misaligned(a->x, a->y, a->weight, a->rope))
         return cudaErrorNotSupported;
+    if (a->D > 1536 && a->L <= 1024 && !a->rope)
+        return swan_start(norm_rms_wide_vec, (unsigned)a->L, WIDE, 0, stream, *a);
     if (a->D <= 256) return rms<1>(stream, a);
     if (a->D <= 1536) return rms<6>(stream, a);
     return rms<20>(stream, a);
