@@ -317,15 +317,13 @@ static void hear(worker *w, const json_t *m)
 static void listen_to(worker *w)
 {
     bool ended = false;
-    if (swan_lines_fill(&w->lines, &ended)) return lose_child(w, babbles, false);
-    if (ended) return lose_child(w, NULL, false);
-    for (;;) {
-        json_t *message;
-        if (swan_lines_next(&w->lines, &message)) return lose_child(w, babbles, false);
-        if (!message) return;
+    json_t *message = NULL;
+    swan_status status = swan_lines_fill(&w->lines, &ended);
+    while (!status && !ended && !(status = swan_lines_next(&w->lines, &message)) && message) {
         hear(w, message);
         json_decref(message);
     }
+    if (status || ended) lose_child(w, status ? babbles : NULL, false);
 }
 
 /* ---- jobs ---- */

@@ -4,6 +4,7 @@
 """
 
 import ctypes
+import importlib.util
 import json
 import os
 import pathlib
@@ -16,6 +17,9 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
+CLIENTS = ROOT / "build/clients/bin/python"  # of ./check: has NumPy
+if __name__ == "__main__" and not importlib.util.find_spec("numpy") and CLIENTS.exists():
+    os.execv(CLIENTS, [str(CLIENTS), *sys.argv])
 sys.path.insert(0, str(ROOT / "bindings/python"))
 import swan  # noqa: E402
 
@@ -76,6 +80,11 @@ class Header(unittest.TestCase):
             self.assertEqual(fields, [f for f, _ in struct._fields_], name)
         statuses = re.search(r"typedef enum swan_status \{(.*?)\}", text, re.S)[1]
         self.assertEqual(len(re.findall(r"SWAN_\w+", statuses)), len(swan.Status))
+
+    def test_library_needs_no_network(self):
+        data = pathlib.Path(os.environ["SWAN_LIBRARY"]).read_bytes()
+        for name in (b"libcurl", b"libmicrohttpd", b"libsqlite3"):
+            self.assertNotIn(name, data, "a part of the program, not of the library")
 
     def test_version(self):
         written = re.search(r'SWAN_VERSION "(.*?)"', HEADER.read_text())[1]
