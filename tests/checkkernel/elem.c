@@ -118,8 +118,9 @@ void check_elem_map(check *c)
         int64_t n = i / 3 < CHECK_SIZES ? check_sizes[i / 3] : extra[i / 3 - CHECK_SIZES];
         map_one(c, (swan_map)(i % 3), n, i / 3 % 2, CHECK_RANDOM, 3);
     }
+    double large = c->row->format == SWAN_F16 ? 0.03 : 3; /* f16 ends at 65,504 */
     for (int i = 0; !c->bench && i < 3 * CHECK_FILLS; i++)
-        map_one(c, (swan_map)(i % 3), 333, false, (check_fill)(i / 3), i / 3 == CHECK_OFFSET ? 0.1 : 3);
+        map_one(c, (swan_map)(i % 3), 333, false, (check_fill)(i / 3), i / 3 == CHECK_OFFSET ? 0.1 : i / 3 == CHECK_LARGE ? large : 3);
     for (int map = 0; !c->bench && map < SWAN_MAP_COUNT; map++) map_one(c, (swan_map)map, 2000, false, CHECK_RANDOM, 40);
     const check_line *line;
     for (int at = 0; (line = check_next_line(c, "elem.map", &at));)

@@ -56,6 +56,7 @@ NAIVE_F16(image, to_i420)
 FAST_F16(conv, conv3x3, mma, cuda_f16)
 FAST_F16(conv, up2x2, mma, cuda_f16)
 FAST_F16(conv, conv3x3, sm90, mma)
+FAST_F16(image, to_i420, vec, cuda_f16)
 FAST_F16(conv, up2x2, sm90, mma)
 #undef FAST_F16
 

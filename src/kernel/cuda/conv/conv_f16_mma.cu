@@ -1,7 +1,7 @@
 /* conv.conv3x3 and conv.up2x2, fp16, sm_80 and up: implicit matrix products over tiles of 16 x 8 pixels.
  *
  * Shapes: x f16 [F, H, W, Cx], past f16 [F, H, W, Cp], w f16 as args.h says, y f16; Cx and Cp multiples of 8, bases aligned to
- * 16 B. Any F, H, W, Cout; up to eight output channels: conv_few_mma.cu.
+ * 16 B. Any F, H, W, Cout; up to three output channels: conv_few_mma.cu.
  *
  * Numerics: fp32 products and sums, bias and residual added in fp32, one rounding. Deterministic.
  *
@@ -11,6 +11,7 @@
  * there, ldmatrix taking any pixel as a row. Weights stream through a ring, one tap of 64 channels at a time. Eight warps, 4 x 2:
  * 32 pixels by half of the output channels each. The result leaves through shared memory in 16-byte stores. */
 #include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/conv/conv_few.cuh"
 #include "kernel/cuda/conv/mma_f16.cuh"
 #include "kernel/cuda/launch.h"
@@ -133,6 +134,8 @@ template <int N> __global__ void __launch_bounds__(THREADS, 2) conv_f16_mma(cons
 #pragma unroll
             for (int k = 0; k < 4; k++) acc[i][j][k] = 0.0f;
 
+    swan_grid_launch_dependents();
+    swan_grid_wait();
     /* One group of copies a step: the weights of a later step, and at a block's first the pixels of the next block. */
     int ahead_block = 0, ahead_tap = 0;
     auto fetch_weights = [&](int step) {
@@ -196,10 +199,7 @@ template <int N> cudaError_t launch(cudaStream_t stream, const conv_shape &s)
     a.columns = (int)((s.Cout + N - 1) / N);
     const int64_t blocks = a.per_frame * s.F, units = (int64_t)a.columns * s.grow * s.scale * s.scale;
     if (blocks > INT32_MAX || units > 65535) return cudaErrorNotSupported;
-    const cudaError_t e = cudaFuncSetAttribute(conv_f16_mma<N>, cudaFuncAttributeMaxDynamicSharedMemorySize, plan<N>::SMEM);
-    if (e) return e;
-    conv_f16_mma<N><<<dim3((unsigned)blocks, (unsigned)units), THREADS, plan<N>::SMEM, stream>>>(a);
-    return cudaGetLastError();
+    return swan_start(conv_f16_mma<N>, dim3((unsigned)blocks, (unsigned)units), THREADS, plan<N>::SMEM, stream, a);
 }
 
 int run(cudaStream_t stream, const conv_shape &s)

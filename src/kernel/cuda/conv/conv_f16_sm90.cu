@@ -13,9 +13,11 @@
  * pixel may come first. Weights stream through a ring, one tap of 64 channels at a time.
  * Persistent blocks: warp 0 of the first warpgroup loads, warps 1 and 2 serve the consumers' staging tiles (residual in, result
  * out, both by TMA). Two consumer warpgroups: with 128 output channels they share a tile, 128 pixels each; with 64 each has tiles
- * of its own, so that one's epilogue hides behind the other's products.
+ * of its own, so that one's epilogue hides behind the other's products; their main loops take turns, because a barrier tells
+ * its last phase from the one before and no more: who skips the other's phases must know that they are over.
  * `hold`: when all of a tile's channels fit one load, it stays for all of its units (up2x2 at the end of the decoder). */
 #include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/conv/conv_shape.cuh"
 #include "kernel/cuda/conv/wgmma_f16.cuh"
@@ -27,6 +29,7 @@
 namespace
 {
 
+enum { BAR_TURN = 1 }; /* and 2: the consumer whose main loop is next */
 enum {
     PIXELS = 256,
     A_BYTES = 44 * 1024, /* (8 + 2) x (32 + 2) pixels of 128 B, up to a multiple of 1024 */
@@ -239,8 +242,10 @@ template <int N> SWAN_DEV void consume(const params &p, uint32_t base, int wg)
     unit u;
     const int step = P::own_tiles ? 2 : 1;
     int turn = 0;
+    if (P::own_tiles && wg == 1) swan_bar_arrive(BAR_TURN, 256);
     for (int seq = P::own_tiles ? wg : 0; unit_at<N>(p, seq, u); seq += step, turn++) {
-        int block = 0, tap = 0, last = -1, a = 0;
+        if (P::own_tiles) swan_bar_sync(BAR_TURN + wg, 256);
+        int tap = 0, last = -1, a = 0;
         unsigned b_at = (unsigned)seq * steps, a_at = p.hold ? (unsigned)u.index : (unsigned)seq * p.blocks;
 #pragma unroll 1
         for (int k = 0; k < steps; k++, b_at++) {
@@ -269,8 +274,9 @@ template <int N> SWAN_DEV void consume(const params &p, uint32_t base, int wg)
                 }
             }
             last = b;
-            if (++tap == p.taps) tap = 0, block++, a_at++;
+            if (++tap == p.taps) tap = 0, a_at++;
         }
+        if (P::own_tiles) swan_bar_arrive(BAR_TURN + 1 - wg, 256); /* all that this one waits for has come */
         swan_wgmma_wait<0>();
 #pragma unroll
         for (int i = 0; i < P::BLOCKS; i++) swan_wgmma_pin(acc[i]);
@@ -315,9 +321,11 @@ template <int N> __global__ void __launch_bounds__(384, 1) conv_f16(const __grid
         swan_mbar_init_fence();
     }
     __syncthreads();
+    swan_grid_launch_dependents();
     if (wg == 0) {
         swan_reg_dec<40>();
         if ((threadIdx.x & 31) == 0) {
+            swan_grid_wait(); /* the consumers see the stream's memory through what is loaded and stored here */
             if (warp == 0) produce<N>(p, base);
             else if (warp < 3) serve<N>(p, base, warp - 1);
         }
@@ -372,12 +380,9 @@ template <int N> cudaError_t launch(cudaStream_t stream, const params &p)
 {
     int dev = 0, sms = 0;
     cudaError_t e;
-    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
-        (e = cudaFuncSetAttribute(conv_f16<N>, cudaFuncAttributeMaxDynamicSharedMemorySize, plan<N>::SMEM)))
-        return e;
+    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev))) return e;
     const int work = p.hold ? p.tiles : p.tiles * p.units;
-    conv_f16<N><<<work < sms ? work : sms, 384, plan<N>::SMEM, stream>>>(p);
-    return cudaGetLastError();
+    return swan_start(conv_f16<N>, dim3((unsigned)(work < sms ? work : sms)), 384, plan<N>::SMEM, stream, p);
 }
 
 /* Pixels across a tile, 8 or 16: what wastes less at the borders; 16 when equal, whose margin is smaller. */

@@ -6,7 +6,7 @@
 
 #include <cuda_runtime.h>
 
-#define SWAN_CONV_FEW 8 /* output channels at most */
+#define SWAN_CONV_FEW 3 /* output channels at most: nine taps of them are 27 columns */
 
 /* conv3x3; s as conv_f16_mma.cu takes it. */
 cudaError_t swan_conv_few(cudaStream_t stream, const conv_shape &s);
