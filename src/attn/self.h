@@ -17,8 +17,7 @@ typedef struct swan_self_attention {
     swan_tensor tile_start; /* i32 [tiles + 1], on the device */
 } swan_self_attention;
 
-/* q, k (normalised, rotated), v and, for VSA, gate; all and out are [L, heads * head_dim]. out is none of
- * the inputs. */
+/* q, k (normalised, rotated), v and, for VSA, gate, as swan_qkv says; out [L, heads * head_dim] is none of the inputs. */
 swan_status swan_self_attention_run(const swan_self_attention *a, swan_ctx *ctx, const swan_qkv *in, swan_tensor *out);
 
 #endif

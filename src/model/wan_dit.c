@@ -150,36 +150,69 @@ static swan_tensor row_of(const swan_tensor *e, int64_t dim, int i)
     return swan_tensor_1d((float *)e->data + i * dim, SWAN_F32, dim);
 }
 
+/* The layers as one, [count * N, K]: when their parameters lie behind each other, as the weight table puts them into a GPU's
+ * arena. There one wide product is faster than narrow ones. */
+static bool as_one_layer(const swan_ctx *ctx, const swan_linear *const *layer, int count, swan_linear *out)
+{
+    *out = *layer[0];
+    if (swan_ctx_on_host(ctx) || ctx->parity_bf16) return false; /* rounding is done tensor by tensor */
+    for (int i = 1; i < count; i++) {
+        const swan_tensor *w = &layer[i - 1]->weight, *b = &layer[i - 1]->bias, *next = &layer[i]->weight;
+        if ((const uint8_t *)w->data + swan_tensor_bytes(w) != next->data || next->dtype != w->dtype ||
+            !swan_tensor_same_shape(next, w) || !b->data || (const uint8_t *)b->data + swan_tensor_bytes(b) != layer[i]->bias.data)
+            return false;
+    }
+    out->weight.ne[0] *= count;
+    out->bias.ne[0] *= count;
+    return true;
+}
+
+/* q, k, v and, for VSA, the gate: linear layers of h, as columns of one matrix or each by itself. */
+static swan_status project(swan_ctx *ctx, const swan_wan_block *w, bool gated, const swan_tensor *h, swan_qkv *out)
+{
+    static const char *const names[] = {"self.q", "self.k", "self.v", "self.gate"};
+    const swan_linear *const layer[] = {&w->self.q, &w->self.k, &w->self.v, &w->gate};
+    swan_tensor *const part[] = {&out->q, &out->k, &out->v, &out->gate};
+    int count = gated ? 4 : 3;
+    int64_t L = h->ne[0], dim = w->self.q.weight.ne[0];
+    swan_linear one;
+    *out = (swan_qkv){0};
+    if (as_one_layer(ctx, layer, count, &one)) {
+        swan_tensor all;
+        SWAN_TRY(swan_ctx_tensor_2d(ctx, L, count * dim, "self.qkv", &all));
+        SWAN_TRY(swan_op_linear(ctx, h, &one, SWAN_EPI_NONE, NULL, &all));
+        for (int i = 0; i < count; i++) {
+            *part[i] = swan_tensor_2d((uint8_t *)all.data + (size_t)(i * dim) * swan_dtype_bytes(all.dtype), all.dtype, L, dim);
+            part[i]->name = names[i];
+        }
+        out->ld = count * dim;
+        return SWAN_OK;
+    }
+    for (int i = 0; i < count; i++) SWAN_TRY(swan_ctx_tensor_2d(ctx, L, dim, names[i], part[i]));
+    for (int i = 0; i < count; i++) {
+        SWAN_TRY(swan_op_linear(ctx, h, layer[i], SWAN_EPI_NONE, NULL, part[i]));
+        SWAN_TRY(swan_op_round(ctx, part[i]));
+    }
+    out->ld = dim;
+    return SWAN_OK;
+}
+
 /* x += gate * to_out(attention(norm(x))) */
 static swan_status self_attention(const swan_wan_dit *m, const swan_wan_block *w, swan_ctx *ctx, const swan_wan_geometry *g,
                                   const swan_tensor *e, swan_tensor *x)
 {
     const swan_wan_config *c = &m->config;
-    int64_t L = x->ne[0];
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor h, shift = row_of(e, c->dim, 0), scale = row_of(e, c->dim, 1), gate = row_of(e, c->dim, 2);
-    swan_qkv in = {0};
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.h", &h));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.q", &in.q));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.k", &in.k));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.v", &in.v));
+    swan_qkv in;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "self.h", &h));
     SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
     SWAN_TRY(swan_op_round(ctx, &h));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.q, SWAN_EPI_NONE, NULL, &in.q));
+    SWAN_TRY(project(ctx, w, g->attention.kind == SWAN_ATTN_VSA, &h, &in));
+    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in.q, in.ld, &w->self.norm_q, c->eps, &g->rope));
+    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in.k, in.ld, &w->self.norm_k, c->eps, &g->rope));
     SWAN_TRY(swan_op_round(ctx, &in.q));
-    SWAN_TRY(swan_op_rms_norm(ctx, &in.q, &w->self.norm_q, c->eps, &g->rope, &in.q));
-    SWAN_TRY(swan_op_round(ctx, &in.q));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.k, SWAN_EPI_NONE, NULL, &in.k));
     SWAN_TRY(swan_op_round(ctx, &in.k));
-    SWAN_TRY(swan_op_rms_norm(ctx, &in.k, &w->self.norm_k, c->eps, &g->rope, &in.k));
-    SWAN_TRY(swan_op_round(ctx, &in.k));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->self.v, SWAN_EPI_NONE, NULL, &in.v));
-    SWAN_TRY(swan_op_round(ctx, &in.v));
-    if (g->attention.kind == SWAN_ATTN_VSA) {
-        SWAN_TRY(swan_ctx_tensor_2d(ctx, L, c->dim, "self.gate", &in.gate));
-        SWAN_TRY(swan_op_linear(ctx, &h, &w->gate, SWAN_EPI_NONE, NULL, &in.gate));
-        SWAN_TRY(swan_op_round(ctx, &in.gate));
-    }
     SWAN_TRY(swan_self_attention_run(&g->attention, ctx, &in, &h)); /* h is free again: it takes the result */
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(swan_op_linear(ctx, &h, &w->self.o, SWAN_EPI_GATED_ADD, &gate, x));

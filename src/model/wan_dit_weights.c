@@ -9,10 +9,13 @@ enum { DIM, DIM6, FFN, CIN, COUT4, TEXT, FREQ };
 #define MODEL(member) offsetof(swan_wan_dit, member)
 #define BLOCK(member) offsetof(swan_wan_block, member)
 /* The three spellings of one linear layer's weight and bias. */
-#define LINEAR(at, flags, n, k, diffusers, original, fastvideo)                                                        \
+#define WEIGHT(at, flags, n, k, diffusers, original, fastvideo)                                                        \
     {{diffusers ".weight", original ".weight", fastvideo ".weight"}, at + offsetof(swan_linear, weight),               \
-     SWAN_WEIGHT_MATRIX, flags, 2, {n, k}},                                                                            \
+     SWAN_WEIGHT_MATRIX, flags, 2, {n, k}}
+#define BIAS(at, flags, n, diffusers, original, fastvideo)                                                             \
     {{diffusers ".bias", original ".bias", fastvideo ".bias"}, at + offsetof(swan_linear, bias), SWAN_WEIGHT_VECTOR, flags, 1, {n}}
+#define LINEAR(at, flags, n, k, diffusers, original, fastvideo)                                                        \
+    WEIGHT(at, flags, n, k, diffusers, original, fastvideo), BIAS(at, flags, n, diffusers, original, fastvideo)
 #define VECTOR(at, n, diffusers, original, fastvideo)                                                                  \
     {{diffusers, original, fastvideo}, at, SWAN_WEIGHT_VECTOR, 0, 1, {n}}
 
@@ -31,13 +34,18 @@ static const swan_weight_spec model_specs[] = {
 #define B "blocks.%d."
 static const swan_weight_spec block_specs[] = {
     {{B "scale_shift_table", B "modulation"}, BLOCK(modulation), SWAN_WEIGHT_VECTOR, 0, 3, {-1, -6, DIM}},
-    LINEAR(BLOCK(self.q), 0, DIM, DIM, B "attn1.to_q", B "self_attn.q", B "to_q"),
-    LINEAR(BLOCK(self.k), 0, DIM, DIM, B "attn1.to_k", B "self_attn.k", B "to_k"),
-    LINEAR(BLOCK(self.v), 0, DIM, DIM, B "attn1.to_v", B "self_attn.v", B "to_v"),
+    /* in this order they lie behind each other in a GPU's arena: one wide matrix product makes q, k, v and the gate */
+    WEIGHT(BLOCK(self.q), 0, DIM, DIM, B "attn1.to_q", B "self_attn.q", B "to_q"),
+    WEIGHT(BLOCK(self.k), 0, DIM, DIM, B "attn1.to_k", B "self_attn.k", B "to_k"),
+    WEIGHT(BLOCK(self.v), 0, DIM, DIM, B "attn1.to_v", B "self_attn.v", B "to_v"),
+    WEIGHT(BLOCK(gate), SWAN_WEIGHT_OPTIONAL, DIM, DIM, B "to_gate_compress", B "self_attn.to_gate_compress", B "attn1.to_gate_compress"),
+    BIAS(BLOCK(self.q), 0, DIM, B "attn1.to_q", B "self_attn.q", B "to_q"),
+    BIAS(BLOCK(self.k), 0, DIM, B "attn1.to_k", B "self_attn.k", B "to_k"),
+    BIAS(BLOCK(self.v), 0, DIM, B "attn1.to_v", B "self_attn.v", B "to_v"),
+    BIAS(BLOCK(gate), SWAN_WEIGHT_OPTIONAL, DIM, B "to_gate_compress", B "self_attn.to_gate_compress", B "attn1.to_gate_compress"),
     LINEAR(BLOCK(self.o), 0, DIM, DIM, B "attn1.to_out.0", B "self_attn.o", B "to_out"),
     VECTOR(BLOCK(self.norm_q), DIM, B "attn1.norm_q.weight", B "self_attn.norm_q.weight", B "norm_q.weight"),
     VECTOR(BLOCK(self.norm_k), DIM, B "attn1.norm_k.weight", B "self_attn.norm_k.weight", B "norm_k.weight"),
-    LINEAR(BLOCK(gate), SWAN_WEIGHT_OPTIONAL, DIM, DIM, B "to_gate_compress", B "self_attn.to_gate_compress", B "attn1.to_gate_compress"),
     VECTOR(BLOCK(norm_weight), DIM, B "norm2.weight", B "norm3.weight", B "self_attn_residual_norm.norm.weight"),
     VECTOR(BLOCK(norm_bias), DIM, B "norm2.bias", B "norm3.bias", B "self_attn_residual_norm.norm.bias"),
     LINEAR(BLOCK(cross.q), 0, DIM, DIM, B "attn2.to_q", B "cross_attn.q", B "attn2.to_q"),

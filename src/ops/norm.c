@@ -25,15 +25,14 @@ swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_
     return layer_norm(ctx, x, (swan_norm_layer_args){.scale = weight->data, .shift = bias->data, .eps = eps}, y);
 }
 
-swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
-                             const swan_tensor *rope, swan_tensor *y)
+/* args: weight, eps and strides; the rest is filled in here. */
+static swan_status rms_norm(swan_ctx *ctx, const swan_tensor *x, swan_norm_rms_args args, const swan_tensor *rope, swan_tensor *y)
 {
     SWAN_OP_CHECK(x->ndim == 2 && swan_tensor_same_shape(x, y), "rms norm", x, y);
-    SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1], "rms norm", x, weight);
-    swan_norm_rms_args args = {
-        .x = x->data, .y = y->data, .weight = weight->data, .eps = eps, .L = x->ne[0], .D = x->ne[1], .ldx = x->ne[1],
-        .ldy = x->ne[1], .head_dim = x->ne[1],
-    };
+    args.x = x->data;
+    args.y = y->data;
+    args.L = x->ne[0];
+    args.D = args.head_dim = x->ne[1];
     if (rope) {
         SWAN_OP_CHECK(rope->ndim == 3 && rope->ne[0] == x->ne[0] && x->ne[1] % (2 * rope->ne[1]) == 0, "rope", x, rope);
         args.rope = rope->data;
@@ -42,4 +41,19 @@ swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_ten
     swan_op_cost cost = {(rope ? 10.0 : 4.0) * (double)swan_tensor_count(x), swan_op_bytes(x) + swan_op_bytes(y) + swan_op_bytes(rope)};
     SWAN_OP_CALL_WS(ctx, x->dtype, norm_rms, args, cost, y);
     return SWAN_OK;
+}
+
+swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
+                             const swan_tensor *rope, swan_tensor *y)
+{
+    int64_t D = x->ne[1];
+    SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == D, "rms norm", x, weight);
+    return rms_norm(ctx, x, (swan_norm_rms_args){.weight = weight->data, .eps = eps, .ldx = D, .ldy = D}, rope, y);
+}
+
+swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_tensor *weight, float eps,
+                                     const swan_tensor *rope)
+{
+    SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1] && ld >= x->ne[1], "rms norm", x, weight);
+    return rms_norm(ctx, x, (swan_norm_rms_args){.weight = weight->data, .eps = eps, .ldx = ld, .ldy = ld}, rope, x);
 }

@@ -24,9 +24,15 @@ swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_
 swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
                              const swan_tensor *rope, swan_tensor *y);
 
-/* What attention reads: q [Lq, heads * head_dim], k and v [Lk, ...]; gate as q for VSA, data NULL otherwise. */
+/* The same in place for columns of a wider matrix: rows of x [L, D] are ld elements apart. */
+swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_tensor *weight, float eps,
+                                     const swan_tensor *rope);
+
+/* What attention reads: q [Lq, heads * head_dim], k and v [Lk, ...]; gate as q for VSA, data NULL otherwise. ld: elements from row
+ * to row of each, when they are columns of one matrix; 0: heads * head_dim. */
 typedef struct swan_qkv {
     swan_tensor q, k, v, gate;
+    int64_t ld;
 } swan_qkv;
 /* key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL. out as q. */
 typedef struct swan_attention {
@@ -38,14 +44,14 @@ swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const sw
 /* tile_start i32 [tiles + 1], index i32 [heads, tiles, topk]. */
 swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *tile_start,
                                  const swan_tensor *index, const swan_qkv *in, swan_tensor *out);
-/* out [tiles, D] = means of x [L, D] over tiles. */
-swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *tile_start, swan_tensor *out);
-/* in (pooled) and out [tiles, D]; index i32 [heads, tiles, topk] is written. */
+/* out [tiles, D] = means of x [L, D] over tiles; rows of x are ld elements apart, 0: D. */
+swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, int64_t ld, const swan_tensor *tile_start, swan_tensor *out);
+/* in (pooled, ld 0) and out [tiles, D]; index i32 [heads, tiles, topk] is written. */
 swan_status swan_op_vsa_coarse(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out,
                                swan_tensor *index);
-/* fine [L, D] += gate [L, D] * coarse [tiles, D] of each row's tile. */
-swan_status swan_op_vsa_combine(swan_ctx *ctx, const swan_tensor *gate, const swan_tensor *coarse,
-                                const swan_tensor *tile_start, swan_tensor *fine);
+/* fine [L, D] += gate [L, D] * coarse [tiles, D] of each row's tile; of in, the gate and ld alone are read. */
+swan_status swan_op_vsa_combine(swan_ctx *ctx, const swan_qkv *in, const swan_tensor *coarse, const swan_tensor *tile_start,
+                                swan_tensor *fine);
 
 /* y [n, D] = rows of table [rows, D] (any float type) named by ids i32 [n]. */
 swan_status swan_op_embed_rows(swan_ctx *ctx, const swan_tensor *table, const swan_tensor *ids, swan_tensor *y);

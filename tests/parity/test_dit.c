@@ -273,8 +273,8 @@ static void check_picks(const call *c, const watch *w, const char *name)
             assert_ok(swan_ctx_tensor_2d(&r.ctx, s.tiles, D, "qc", &qc));
             assert_ok(swan_ctx_tensor_2d(&r.ctx, s.tiles, D, "kc", &kc));
             assert_ok(swan_ctx_tensor_2d(&r.ctx, s.tiles, D, "out", &out));
-            assert_ok(swan_op_vsa_pool(&r.ctx, &q, &s.g.attention.tile_start, &qc));
-            assert_ok(swan_op_vsa_pool(&r.ctx, &key, &s.g.attention.tile_start, &kc));
+            assert_ok(swan_op_vsa_pool(&r.ctx, &q, 0, &s.g.attention.tile_start, &qc));
+            assert_ok(swan_op_vsa_pool(&r.ctx, &key, 0, &s.g.attention.tile_start, &kc));
             assert_ok(swan_op_vsa_coarse(&r.ctx, &how, &(swan_qkv){.q = qc, .k = kc, .v = kc}, &out, &index));
             if (!wet) parity_reserve(&r);
         }
