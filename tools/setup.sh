@@ -1,6 +1,6 @@
 # What ./demo and ./check share: installing what is missing, and building. Sourced by bash; the caller has set -eu.
 
-# command or pkg-config module -> Debian package. One line each: "kind name package".
+# command, pkg-config module or Python module -> Debian package. One line each: "kind name package".
 build_needs="
 command cc build-essential
 command c++ build-essential
@@ -22,6 +22,7 @@ command git git
 command python3 python3
 command ffprobe ffmpeg
 module cmocka libcmocka-dev
+python numpy python3-numpy
 "
 # For the Python packages that tests of the server use; without it these tests are skipped, and counted.
 client_needs="
@@ -36,6 +37,8 @@ have() {
     case $1 in
     command) command -v "$2" >/dev/null 2>&1 ;;
     module) pkg-config --exists "$2" >/dev/null 2>&1 ;;
+    # of the Python found first, or of the system's, where the package goes
+    python) python3 -c "import $2" >/dev/null 2>&1 || /usr/bin/python3 -c "import $2" >/dev/null 2>&1 ;;
     python) python3 -c "import ensurepip, $2" >/dev/null 2>&1 ;;
     esac
 }
