@@ -15,8 +15,8 @@
  * block has a mask. K and V pass through one buffer of 16 KiB each, as in the dense kernel.
  * - `mma`: two warps of 32 rows, Q in shared memory, 48 KiB a block, three or four to a multiprocessor of 164 KiB and more: K and
  *   V are read from shared memory twice, which is the narrow place where tensor cores are fast.
- * - `mma_small`: four warps of 16 rows, Q in registers, 32 KiB, three to a multiprocessor with 100 KiB (sm_86, 89, 120), whose
- *   tensor cores take four times as long. */
+ * - `mma_small`: four warps of 16 rows, Q in registers, 32 KiB, two to a multiprocessor with 100 KiB (sm_86, 89, 120), whose tensor
+ *   cores take four times as long. */
 #include "kernel/cuda/attn/flash_mma.cuh"
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/launch.h"
@@ -30,7 +30,7 @@ enum { D = 128, BM = 64, BN = 64, TILE_BYTES = BN * 2 * D, MAX_BYTES = 99 * 1024
 
 /* MT x 16 rows a warp. */
 template <int MT> struct shape {
-    static constexpr int threads = 128 / MT, q_bytes = MT == 1 ? 0 : TILE_BYTES, blocks = MT == 1 ? 3 : 4;
+    static constexpr int threads = 128 / MT, q_bytes = MT == 1 ? 0 : TILE_BYTES, blocks = MT == 1 ? 2 : 4;
 };
 
 struct params {
