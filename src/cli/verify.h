@@ -11,7 +11,6 @@ typedef struct verify_options {
     int index;     /* of the GPU */
     const char *only; /* rows whose family.slot=variant (format) contains it; NULL: all */
     uint64_t seed;
-    int threads;   /* 0: one a core */
 } verify_options;
 
 /* Prints a line for each row: ok, FAIL with the first differences, SKIP with the reason; then the count. Rows run in child processes:

@@ -1,5 +1,5 @@
-/* Which rows, in which processes, and the count. One child process a family; after a crash the family goes on with
- * the next row in a new child. The parent runs no kernel and touches no device. */
+/* Which rows, in which processes, and the count. One child process a family, or a slot when several run at once; after a crash it goes
+ * on with the next row in a new child. The parent runs no kernel and touches no device. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <glob.h>
@@ -152,7 +152,12 @@ static const char *skip_reason(const swan_kernel_row *r)
     return NULL;
 }
 
-/* ---- one family in a child ---- */
+/* ---- the rows of one unit in a child ---- */
+
+/* What one child goes through. */
+typedef struct unit {
+    const char *family, *slot; /* slot NULL: all of the family */
+} unit;
 
 /* Shared with the child, so that the parent knows where it was when it died. */
 typedef struct progress {
@@ -191,11 +196,16 @@ static void check_row(const check_options *o, const swan_kernel_row *r, progress
     fflush(stdout);
 }
 
-static void check_family(const check_options *o, const char *family, int first, progress *p)
+static bool is_of(const swan_kernel_row *r, const unit *u)
+{
+    return !strcmp(r->family, u->family) && (!u->slot || !strcmp(r->slot, u->slot));
+}
+
+static void check_unit(const check_options *o, const unit *u, int first, progress *p)
 {
     const swan_kernel_row *r;
     for (int i = first; (r = swan_kernel_row_at((size_t)i)); i++) {
-        if (strcmp(r->family, family) || !wanted(o, r) || skip_reason(r)) continue;
+        if (!is_of(r, u) || !wanted(o, r) || skip_reason(r)) continue;
         p->row = i;
         if (!o->bench) alarm(ROW_SECONDS);
         check_row(o, r, p);
@@ -203,7 +213,7 @@ static void check_family(const check_options *o, const char *family, int first, 
     fflush(stdout);
 }
 
-static void run_family(const check_options *o, const char *family, progress *p)
+static void run_unit(const check_options *o, const unit *u, progress *p)
 {
     for (int first = 0; !o->here;) {
         p->row = -1;
@@ -211,12 +221,12 @@ static void run_family(const check_options *o, const char *family, progress *p)
         fflush(stdout);
         pid_t pid = fork();
         if (pid < 0) {
-            printf("FAIL %s: no child process: %s\n", family, strerror(errno));
+            printf("FAIL %s: no child process: %s\n", u->family, strerror(errno));
             p->failed++;
             return;
         }
         if (pid == 0) {
-            check_family(o, family, first, p);
+            check_unit(o, u, first, p);
             _exit(0);
         }
         int status = 0;
@@ -224,7 +234,7 @@ static void run_family(const check_options *o, const char *family, progress *p)
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
         p->failed++;
         if (p->row < 0) {
-            printf("FAIL %s: the child ended before its first row\n", family);
+            printf("FAIL %s: the child ended before its first row\n", u->family);
             return;
         }
         char name[128];
@@ -237,23 +247,73 @@ static void run_family(const check_options *o, const char *family, progress *p)
                    (unsigned long long)o->seed);
         first = p->row + 1;
     }
-    check_family(o, family, 0, p);
+    check_unit(o, u, 0, p);
+}
+
+static int list_units(const check_options *o, unit out[SWAN_SLOT_COUNT])
+{
+    const swan_kernel_row *r;
+    int n = 0;
+    for (size_t i = 0; (r = swan_kernel_row_at(i)); i++) {
+        bool seen = false;
+        for (int k = 0; k < n; k++) seen |= is_of(r, &out[k]);
+        if (!seen && wanted(o, r) && !skip_reason(r)) out[n++] = (unit){r->family, o->jobs > 1 ? r->slot : NULL};
+    }
+    return n;
+}
+
+/* Waits for one of the processes that run units. */
+static void join(progress *p)
+{
+    int status = 0;
+    while (wait(&status) < 0 && errno == EINTR) continue;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+    printf("FAIL a process that runs others ended with status %d\n", status);
+    p->failed++;
+}
+
+static void run_units(const check_options *o, const unit *units, int count, progress *p)
+{
+    int running = 0;
+    for (int i = 0; i < count; i++) {
+        if (o->jobs <= 1 || o->here) {
+            run_unit(o, &units[i], &p[i]);
+            continue;
+        }
+        if (running == o->jobs) join(p), running--;
+        fflush(stdout);
+        pid_t pid = fork();
+        if (pid == 0) {
+            run_unit(o, &units[i], &p[i]);
+            fflush(stdout);
+            _exit(0);
+        }
+        if (pid < 0) {
+            printf("FAIL %s: no child process: %s\n", units[i].family, strerror(errno));
+            p[i].failed++;
+        } else {
+            running++;
+        }
+    }
+    for (; running; running--) join(p);
+    for (int i = 1; i < count; i++) {
+        p->passed += p[i].passed;
+        p->failed += p[i].failed;
+        p->cases += p[i].cases;
+    }
 }
 
 int check_run_all(const check_options *o)
 {
-    progress *p = mmap(NULL, sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    progress *p = mmap(NULL, SWAN_SLOT_COUNT * sizeof *p, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         fprintf(stderr, "checkkernel: no shared memory: %s\n", strerror(errno));
         return 3;
     }
-    const swan_kernel_row *r, *before;
+    const swan_kernel_row *r;
     int skipped = 0;
-    for (size_t i = 0; (r = swan_kernel_row_at(i)); i++) {
-        bool seen = false;
-        for (size_t j = 0; j < i && (before = swan_kernel_row_at(j)); j++) seen |= !strcmp(before->family, r->family);
-        if (!seen) run_family(o, r->family, p);
-    }
+    unit units[SWAN_SLOT_COUNT];
+    run_units(o, units, list_units(o, units), p);
     for (size_t i = 0; (r = swan_kernel_row_at(i)); i++) {
         char name[128];
         const char *reason = skip_reason(r);

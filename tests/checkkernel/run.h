@@ -14,6 +14,7 @@ typedef struct check_options {
     const char *only; /* rows whose family.slot=variant (format) contains it; NULL: all */
     uint64_t seed;
     int threads;
+    int jobs;         /* processes at once; 0 and 1: one after the other */
     int cases;        /* 0: all; or of each row the first ones */
     bool bench;       /* time instead */
     bool each;        /* a line for each row, not for failures alone */
