@@ -71,6 +71,21 @@ swan_status swan_umt5_load(swan_umt5 *m, const swan_umt5_config *config, swan_we
     return loader->used ? swan_weights_all_used(loader, ignored, "a UMT5 text encoder") : SWAN_OK;
 }
 
+swan_status swan_umt5_layers(const swan_umt5 *m, const void **first, size_t *bytes)
+{
+    /* of each layer, the first and the last that the table places */
+    const uint8_t *begin = m->layer[0].norm1.data, *end = m->layer[0].down.weight.data;
+    *first = begin;
+    *bytes = m->config.layers > 1 ? (size_t)((const uint8_t *)m->layer[1].norm1.data - begin)
+                                  : (size_t)(end - begin) + swan_tensor_bytes(&m->layer[0].down.weight);
+    for (int i = 1; i < m->config.layers; i++) {
+        const uint8_t *at = begin + (size_t)i * *bytes;
+        if (at != m->layer[i].norm1.data || at + (end - begin) != (const uint8_t *)m->layer[i].down.weight.data)
+            return SWAN_FAIL(SWAN_E_UNSUPPORTED, "text encoder: layers 0 and %d are stored in different types", i);
+    }
+    return SWAN_OK;
+}
+
 /* ---- relative positions ---- */
 
 int swan_umt5_bucket(int distance, int buckets, int max_distance)
@@ -135,6 +150,13 @@ static swan_status feed_forward(const swan_umt5_config *c, const swan_umt5_layer
     return SWAN_OK;
 }
 
+static void shift_weights(swan_umt5_layer *w, ptrdiff_t shift)
+{
+    swan_tensor *const all[] = {&w->norm1, &w->norm2, &w->q.weight, &w->k.weight, &w->v.weight, &w->o.weight,
+                                &w->rel_bias, &w->gate.weight, &w->up.weight, &w->down.weight};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->data = (void *)((uintptr_t)all[i]->data + (uintptr_t)shift);
+}
+
 swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context)
 {
     size_t mark = swan_arena_mark(ctx->arena);
@@ -142,8 +164,12 @@ swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5
     SWAN_TRY(swan_ctx_tensor_2d(ctx, in->ids->ne[0], m->config.width, "umt5.x", &x));
     SWAN_TRY(swan_op_embed_rows(ctx, &m->embedding, in->ids, &x));
     for (int i = 0; i < m->config.layers; i++) {
-        SWAN_TRY(attention(&m->config, &m->layer[i], ctx, in, &x));
-        SWAN_TRY(feed_forward(&m->config, &m->layer[i], ctx, &x));
+        swan_umt5_layer layer = m->layer[i];
+        ptrdiff_t shift = 0;
+        if (in->fetch && ctx->mode != SWAN_DRY) SWAN_TRY(in->fetch(in->user, i, &shift));
+        shift_weights(&layer, shift);
+        SWAN_TRY(attention(&m->config, &layer, ctx, in, &x));
+        SWAN_TRY(feed_forward(&m->config, &layer, ctx, &x));
     }
     SWAN_TRY(swan_op_rms_norm(ctx, &x, &m->final_norm, m->config.eps, NULL, context));
     swan_arena_release(ctx->arena, mark);

@@ -40,7 +40,13 @@ void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids)
  * key_bias f32 [n] is 0 for the prompt and -inf for padding; otherwise it is NULL. */
 typedef struct swan_umt5_input {
     const swan_tensor *ids, *bias_ids, *key_bias;
+    /* NULL: the layers are where they were bound. Otherwise called before each, in order: its weights are *shift bytes from there. */
+    swan_status (*fetch)(void *user, int layer, ptrdiff_t *shift);
+    void *user;
 } swan_umt5_input;
+/* The layers' weights as one run of memory: where the first one begins, and the bytes from one to the next. SWAN_E_UNSUPPORTED when
+ * they are not laid out alike, because their types in the file differ. */
+swan_status swan_umt5_layers(const swan_umt5 *m, const void **first, size_t *bytes);
 /* context [n, width] in the activation format is written; rows of padding are of no use. */
 swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context);
 

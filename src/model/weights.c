@@ -143,7 +143,7 @@ static swan_status copy(swan_weight_loader *loader, const swan_tensor *stored, s
 /* May the kernels read this matrix where it is mapped? */
 static bool stays_mapped(const swan_weight_loader *loader, const swan_tensor *stored)
 {
-    return !loader->device && stored->dtype != SWAN_F64 && (!loader->bf16_matrices || stored->dtype == SWAN_BF16);
+    return !loader->device && !loader->copy_all && stored->dtype != SWAN_F64 && (!loader->bf16_matrices || stored->dtype == SWAN_BF16);
 }
 
 static void final_shape(const swan_tensor *want, swan_weight_role role, swan_tensor *out)

@@ -38,6 +38,7 @@ typedef struct swan_weight_loader {
     const swan_ckpt *ckpt;
     const swan_device *device; /* NULL: the host */
     const swan_stream *stream; /* of the device */
+    bool copy_all;          /* nothing stays in the mapped file */
     bool bf16_matrices;     /* matrices of another type are copied as their nearest bf16 */
     swan_arena *arena;      /* for copies, on the device */
     const int64_t *values;  /* of the symbols */

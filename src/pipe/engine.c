@@ -139,7 +139,8 @@ static swan_status load_component(swan_engine *e, swan_component *part, swan_are
 {
     bool parity = e->params->precision == SWAN_PRECISION_PARITY_BF16;
     swan_weight_loader loader = {.ckpt = part->ckpt, .arena = arena, .round_bf16 = parity, .stream = &e->stream,
-                                 .device = swan_engine_on_host(e) ? NULL : &e->device,
+                                 .device = swan_engine_on_host(e) || arena == &e->host_weights ? NULL : &e->device,
+                                 .copy_all = arena == &e->host_weights,
                                  .bf16_matrices = parity || e->kernels.format == SWAN_BF16};
     loader.used = calloc(swan_ckpt_count(part->ckpt) + 1, 1);
     if (!loader.used) return SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory", swan_ckpt_path(part->ckpt));
@@ -170,9 +171,10 @@ static swan_status load_taehv(swan_engine *e, swan_weight_loader *loader)
     return e->kernels.format == SWAN_BF16 ? swan_taehv_load_merged(&e->taehv, loader, SWAN_F16) : swan_taehv_load(&e->taehv, loader);
 }
 
+/* Into these arenas, which may be dry. A streamed text encoder goes to the host's. */
 static swan_status load_weights(swan_engine *e, swan_arena *arena)
 {
-    SWAN_TRY(load_component(e, &e->text_part, arena, load_text));
+    SWAN_TRY(load_component(e, &e->text_part, e->text_streamed ? &e->host_weights : arena, load_text));
     SWAN_TRY(load_component(e, &e->dit_part, arena, load_dit));
     return e->taehv_part.ckpt ? load_component(e, &e->taehv_part, arena, load_taehv) : SWAN_OK;
 }
@@ -214,6 +216,14 @@ static swan_status check_fit(const swan_engine *e)
     return SWAN_OK;
 }
 
+/* Whether the transformer has gates, which the recipe hangs on. */
+static swan_status find_gates(swan_engine *e)
+{
+    swan_arena dry;
+    swan_arena_dry(&dry, "weights");
+    return load_component(e, &e->dit_part, &dry, load_dit);
+}
+
 static swan_status choose_recipe(swan_engine *e, const model_files *f)
 {
     const char *name_or_path = NULL;
@@ -235,13 +245,69 @@ static swan_status open_directory(swan_engine *e, model_files *files)
     return open_checkpoints(e, files);
 }
 
+/* ---- where the weights live ---- */
+
+/* CUDA's context, libraries, code and graphs of one process (measured on an H100: 0.53 GiB), rounded up. */
+#define DEVICE_OVERHEAD ((uint64_t)640 << 20)
+
+/* Bytes that may be ours on the device: of what is free, and of --vram. */
+static swan_status allowed_bytes(const swan_engine *e, uint64_t *allowed)
+{
+    uint64_t free_bytes, total, vram = (uint64_t)e->params->vram;
+    SWAN_TRY(e->device.backend->memory(&e->device, &free_bytes, &total));
+    *allowed = free_bytes;
+    if (vram && vram < *allowed + DEVICE_OVERHEAD) *allowed = vram > DEVICE_OVERHEAD ? vram - DEVICE_OVERHEAD : 0;
+    return SWAN_OK;
+}
+
+/* Sizes the weights, with the text encoder on the device or streamed. */
+static swan_status size_weights(swan_engine *e, bool streamed, swan_arena *dry)
+{
+    e->text_streamed = streamed;
+    swan_arena_dry(dry, "weights");
+    swan_arena_dry(&e->host_weights, "text encoder");
+    return load_weights(e, dry);
+}
+
+/* What these weights and a session of the engine's own settings take on the device. A session that cannot be is refused when it is
+ * opened, not here. */
+static uint64_t device_bytes(const swan_engine *e, const swan_arena *dry)
+{
+    swan_plan plan;
+    return dry->peak + (swan_engine_plan(e, e->params, &plan) == SWAN_OK ? plan.session_bytes : 0);
+}
+
+/* All on the device when there is room, else the text encoder is streamed. */
+static swan_status choose_residency(swan_engine *e, swan_arena *dry)
+{
+    SWAN_TRY(size_weights(e, false, dry));
+    if (swan_engine_on_host(e)) return SWAN_OK;
+    uint64_t allowed;
+    SWAN_TRY(allowed_bytes(e, &allowed));
+    if (!e->params->vram && 2 * dry->peak <= allowed) return SWAN_OK; /* planning a session takes a while */
+    uint64_t all = device_bytes(e, dry);
+    if (all <= allowed) return SWAN_OK;
+    SWAN_TRY(size_weights(e, true, dry));
+    uint64_t least = device_bytes(e, dry);
+    if (least > allowed)
+        return SWAN_FAIL(SWAN_E_NOMEM, "%s: %.2f GiB of device memory are allowed or free for weights and session; wanted %.2f, or %.2f with the "
+                         "text encoder streamed", e->device.info.name, (double)allowed / 0x1p30, (double)all / 0x1p30, (double)least / 0x1p30);
+    return SWAN_OK;
+}
+
 /* Sizes first, then the memory, then the weights. */
-static swan_status place_weights(swan_engine *e)
+static swan_status place_weights(swan_engine *e, const swan_callbacks *callbacks)
 {
     swan_arena dry;
-    swan_arena_dry(&dry, "weights");
-    SWAN_TRY(load_weights(e, &dry));
+    SWAN_TRY(choose_residency(e, &dry));
     SWAN_TRY(check_fit(e));
+    size_t host = e->host_weights.peak;
+    e->host_weights = (swan_arena){0};
+    if (e->text_streamed) {
+        /* one step of alignment: the last layer is copied as long as the others */
+        SWAN_TRY(swan_memory_reserve_staging(&e->device, "text encoder", host + SWAN_ARENA_ALIGN, &e->host_weights));
+        swan_engine_log(callbacks, SWAN_LOG_INFO, "text encoder: streamed from %.2f GiB of host memory", (double)host / 0x1p30);
+    }
     SWAN_TRY(swan_memory_reserve(&e->device, "weights", dry.peak, &e->weights));
     return load_weights(e, &e->weights);
 }
@@ -256,8 +322,9 @@ static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
     model_files files = {0};
     bool made_up = e->params->weights == SWAN_WEIGHTS_RANDOM;
     swan_status s = made_up ? swan_synthetic_open(e) : open_directory(e, &files);
-    if (!s) s = place_weights(e);
+    if (!s && !made_up) s = find_gates(e);
     if (!s && !made_up) s = choose_recipe(e, &files);
+    if (!s) s = place_weights(e, callbacks);
     close_files(&files);
     if (s) return s;
     swan_engine_log(callbacks, SWAN_LOG_INFO, "model %s: %.3g B parameters, recipe: %s", e->name,
@@ -288,6 +355,7 @@ void swan_engine_close(swan_engine *e)
     swan_ckpt_close(e->dit_part.ckpt);
     swan_ckpt_close(e->taehv_part.ckpt);
     swan_memory_release(&e->device, &e->weights);
+    swan_memory_release_staging(&e->device, &e->host_weights);
     if (e->device.backend) e->device.backend->stream_close(&e->device, &e->stream);
     swan_device_close(&e->device);
     swan_params_free(e->params);

@@ -33,6 +33,8 @@ struct swan_engine {
     swan_kernels kernels;      /* for the model's activations: F32 on the host and in exact runs, BF16 on a GPU */
     swan_kernels kernels_f32;  /* for what is f32 beside bf16 activations */
     swan_kernels kernels_f16;  /* for the image decoder beside bf16 activations; empty otherwise */
+    swan_arena host_weights;   /* in memory of alloc_staging: the text encoder, when it is streamed */
+    bool text_streamed;        /* the text encoder's layers pass through the device (pipe/layer_stream.h) */
     swan_arena weights;        /* on the device: converted copies, and on a GPU all weights */
     swan_component text_part, dit_part, taehv_part;
     swan_tokenizer *tokenizer;

@@ -10,7 +10,7 @@
 
 /* ---- the table ---- */
 
-typedef enum option_type { TYPE_STRING, TYPE_INT, TYPE_NUMBER, TYPE_CHOICE, TYPE_SIZE, TYPE_SEED, TYPE_ON, TYPE_OFF } option_type;
+typedef enum option_type { TYPE_STRING, TYPE_INT, TYPE_NUMBER, TYPE_CHOICE, TYPE_SIZE, TYPE_SEED, TYPE_BYTES, TYPE_ON, TYPE_OFF } option_type;
 
 typedef struct option_row {
     swan_option option;
@@ -32,6 +32,7 @@ static const option_row table[] = {
     {{"weights", "--weights", 0, "NAME", "files", "files, or random: made-up ones for a published size, such as -m wan2.1-1.3b", MODEL}, TYPE_CHOICE, AT(weights), 0, 0, "files|random"},
     {{"device", "--device", 0, "NAME", "auto", "where to run: auto (the CPU), cpu, cuda or cuda:N (see: swan --list-devices)", MODEL}, TYPE_STRING, AT(device), 0, 0, NULL},
     {{"graphs", "--graphs", 0, "on|off", "on", "on a GPU: capture denoising once and launch it again; off: kernel by kernel, the same bits", MODEL}, TYPE_CHOICE, AT(graphs), 0, 0, "on|off"},
+    {{"vram", "--vram", 0, "BYTES", NULL, "memory of a GPU to use at most, such as 8G; what does not fit is streamed [what is free]", MODEL}, TYPE_BYTES, AT(vram), 0, 0, NULL},
     {{"threads", "--threads", 't', "N", "0", "threads on the CPU; 0: one per core", MODEL}, TYPE_INT, AT(threads), 0, 1024, NULL},
     {{"precision", "--precision", 0, "NAME", "auto", "auto, exact (fp32 everywhere) or parity-bf16 (the reference's roundings)", MODEL}, TYPE_CHOICE, AT(precision), 0, 0, "auto|exact|parity-bf16"},
     {{"exact", "--exact", 0, NULL, NULL, "the same as --precision exact", MODEL}, TYPE_ON, AT(precision), SWAN_PRECISION_EXACT, 0, NULL},
@@ -180,6 +181,23 @@ static swan_status parse_seed(const option_row *row, const char *value, int64_t 
     return SWAN_OK;
 }
 
+/* "8G", "7.5G", "800M": powers of 1024; without a letter, bytes. */
+static swan_status parse_bytes(const option_row *row, const char *value, int64_t *out)
+{
+    static const char units[] = "KMGT";
+    const char *wanted = "a number of bytes, such as 800M or 8G";
+    size_t digits = strspn(value, "0123456789.");
+    const char *unit = value[digits] ? strchr(units, value[digits]) : NULL;
+    if (!digits || digits > 16 || (value[digits] && (!unit || value[digits + 1]))) return bad(row, wanted, value);
+    char *end;
+    double x = strtod(value, &end);
+    if (end != value + digits) return bad(row, wanted, value);
+    for (ptrdiff_t i = unit ? unit - units + 1 : 0; i > 0; i--) x *= 1024;
+    if (!(x < 0x1p50)) return bad(row, wanted, value);
+    *out = (int64_t)x;
+    return SWAN_OK;
+}
+
 static swan_status parse_switch(const option_row *row, const char *value, bool *on)
 {
     *on = !strcmp(value, "true") || !strcmp(value, "1");
@@ -210,6 +228,7 @@ swan_status swan_params_set(swan_params *p, const char *key, const char *value)
     case TYPE_CHOICE: return parse_choice(row, value, at);
     case TYPE_SIZE: return parse_size(row, value, &p->width, &p->height);
     case TYPE_SEED: return parse_seed(row, value, at);
+    case TYPE_BYTES: return parse_bytes(row, value, at);
     case TYPE_ON:
         SWAN_TRY(parse_switch(row, value, &on));
         if (on) *(int *)at = (int)row->min;
@@ -245,6 +264,9 @@ static void print_value(const swan_params *p, const option_row *row, char *buf, 
     }
     case TYPE_SIZE:
         if (p->width > 0) snprintf(buf, n, "%dx%d", p->width, p->height);
+        break;
+    case TYPE_BYTES:
+        if (*(const int64_t *)at) snprintf(buf, n, "%lld", (long long)*(const int64_t *)at);
         break;
     case TYPE_SEED: snprintf(buf, n, "%lld", (long long)*(const int64_t *)at); break;
     case TYPE_ON: snprintf(buf, n, "%s", *(const int *)at == (int)row->min ? "true" : "false"); break;

@@ -22,6 +22,7 @@ struct swan_params {
     int threads;
     int precision; /* swan_precision */
     int weights;   /* swan_weights_choice */
+    int64_t vram;  /* bytes of a GPU to use at most; 0: what is free */
     int graphs;    /* swan_graphs_choice */
     /* video */
     char *prompt, *negative_prompt, *noise;

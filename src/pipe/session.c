@@ -65,6 +65,12 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){heads * (2 * rows - 1)}, "bias ids", &st->bias_ids));
     if (!swan_engine_on_host(e)) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 1, &rows, "key bias", &st->key_bias));
     SWAN_TRY(swan_ctx_tensor_2d(&c, rows, e->umt5.config.width, "context", &st->context));
+    if (e->text_streamed) {
+        const void *first;
+        size_t layer;
+        SWAN_TRY(swan_umt5_layers(&e->umt5, &first, &layer));
+        SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 2, (int64_t[]){2, (int64_t)layer}, "text layers", &st->text_layers));
+    }
     int64_t modulation[3] = {s->sched.steps, swan_wan_modulation_rows(&e->dit), e->dit.config.dim};
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 3, modulation, "modulations", &st->modulations));
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 2, modulation + 1, "modulation", &st->modulation));
@@ -194,7 +200,8 @@ static swan_status encode(struct swan_session *s, int which, int64_t n, int64_t 
         for (int64_t i = 0; i < length; i++) bias[i] = i < n ? 0 : -INFINITY;
         SWAN_TRY(swan_memory_upload(&s->ctx, &key_bias, bias));
     }
-    swan_umt5_input in = {.ids = &ids, .bias_ids = &bias_ids, .key_bias = padded ? &key_bias : NULL};
+    swan_umt5_input in = {.ids = &ids, .bias_ids = &bias_ids, .key_bias = padded ? &key_bias : NULL,
+                          .fetch = e->text_streamed ? swan_layer_stream_take : NULL, .user = &s->text_layers};
     SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &in, &context));
     if (dry || rows == n) return SWAN_OK;
     size_t row = (size_t)width * swan_dtype_bytes(context.dtype);
@@ -396,6 +403,16 @@ static swan_status prepare(struct swan_session *s, swan_engine *engine, const sw
     return d->backend->stream_open(d, &s->stream);
 }
 
+static swan_status open_text_layers(struct swan_session *s)
+{
+    const swan_engine *e = s->engine;
+    const void *first;
+    size_t bytes;
+    if (!e->text_streamed) return SWAN_OK;
+    SWAN_TRY(swan_umt5_layers(&e->umt5, &first, &bytes));
+    return swan_layer_stream_open(&s->text_layers, &e->device, &s->stream, first, bytes, e->umt5.config.layers, s->state.text_layers.data);
+}
+
 static swan_status reserve(struct swan_session *s)
 {
     swan_plan plan;
@@ -408,6 +425,7 @@ static swan_status reserve(struct swan_session *s)
     SWAN_TRY(lay_out(s, &s->state_arena));
     SWAN_TRY(lay_out_staging(s, &s->staging_arena));
     if (s->staging.frames) SWAN_TRY(swan_frame_ring_open(&s->ring, device));
+    SWAN_TRY(open_text_layers(s));
     s->ctx.mode = SWAN_RUN;
     /* the warm-up reads what a request would have written */
     if (!swan_engine_on_host(s->engine)) SWAN_TRY(device->backend->fill(&s->stream, s->state_arena.base, 0, s->state_arena.size));
@@ -441,6 +459,7 @@ void swan_session_close(swan_session *s)
     const swan_device *device = &s->engine->device;
     (void)device->backend->use(device); /* a fault does not keep us from giving back what is the host's */
     swan_segments_close(s);
+    swan_layer_stream_close(&s->text_layers);
     for (int i = 0; i < SWAN_MARKS; i++) device->backend->event_close(device, &s->mark[i]);
     swan_frame_ring_close(&s->ring);
     if (s->activations.base) swan_memory_release(device, &s->activations);

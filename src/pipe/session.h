@@ -16,6 +16,7 @@
 
 #include "base/rng.h"
 #include "pipe/engine.h"
+#include "pipe/layer_stream.h"
 #include "pipe/frame_ring.h"
 #include "pipe/segments.h"
 #include "sched/sched.h"
@@ -33,6 +34,7 @@ typedef struct swan_state {
     swan_tensor modulations;                 /* f32 [steps, rows, dim]: swan_wan_modulation_run of every step */
     swan_tensor modulation;                  /* f32 [rows, dim]: that of the present step, at a fixed place */
     swan_tensor unguided;                    /* f32 latent: velocity for the negative prompt; with guidance */
+    swan_tensor text_layers;                 /* u8 [2, bytes of a layer]: places of a text encoder that is streamed */
     swan_tensor rgb;                         /* u8 [H, W, 3] */
     swan_tensor frames;                      /* u8 [SWAN_FRAMES_UNDER_WAY, H * W * 3], on a GPU */
 } swan_state;
@@ -78,6 +80,7 @@ struct swan_session {
     swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
     swan_ctx ctx;
     swan_segments segments;
+    swan_layer_stream text_layers; /* opened when the text encoder is streamed */
     swan_event mark[SWAN_MARKS];
     swan_frame_ring ring; /* on a GPU */
     struct swan_clock *clock; /* of the request under way; NULL outside */

@@ -40,7 +40,7 @@ void swan_usage_fill(const struct swan_session *s, swan_report *report)
 /* The driver gives out device memory in pieces of this size. */
 #define DEVICE_PIECE ((uint64_t)2 << 20)
 /* Code of our kernels and of cuBLASLt's, loaded when first used, and the graphs: what a run adds to its arenas. */
-#define DEVICE_CODE ((uint64_t)96 << 20)
+#define DEVICE_CODE ((uint64_t)16 << 20)
 
 static uint64_t pieces(uint64_t bytes) { return (bytes + DEVICE_PIECE - 1) / DEVICE_PIECE * DEVICE_PIECE; }
 
@@ -64,7 +64,7 @@ void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_p
     bool host = swan_engine_on_host(e);
     uint64_t frame = (uint64_t)s->size.width * (uint64_t)s->size.height * 3 / 2;
     uint64_t ours = plan->arena_bytes + plan->session_bytes;
-    plan->peak_bytes = e->resident_bytes + file_bytes(e, plan) + plan->staging_bytes + frame * ENCODER_FRAMES;
+    plan->peak_bytes = e->host_weights.size + e->resident_bytes + file_bytes(e, plan) + plan->staging_bytes + frame * ENCODER_FRAMES;
     if (host) {
         plan->peak_bytes += ours - untouched;
         return;

@@ -209,6 +209,38 @@ static void device_memory_is_planned(void **state)
     }
 }
 
+/* The text encoder on the device or passing through it: the same bits; and too little memory for either is refused. */
+static void residency_changes_nothing(void **state)
+{
+    (void)state;
+    uint8_t *first = malloc((size_t)FRAMES * FRAME_BYTES);
+    assert_non_null(first);
+    static const char *const modes[] = {"precision=auto", "precision=exact"};
+    for (int m = 0; m < 2; m++) {
+        gpu_run r;
+        char vram[64];
+        gpu_open(&r, "tiny", (const char *const[]){"device=cuda", modes[m], NULL});
+        assert_false(r.engine->text_streamed);
+        uint64_t ours = gpu_generate(&r, prompt, 7).device_bytes;
+        memcpy(first, r.frames, (size_t)FRAMES * FRAME_BYTES);
+        gpu_close(&r);
+        snprintf(vram, sizeof vram, "vram=%llu", (unsigned long long)(ours - 1 + (640ull << 20))); /* a byte too little; engine.c's overhead */
+        gpu_open(&r, "tiny", (const char *const[]){"device=cuda", modes[m], vram, NULL});
+        assert_true(r.engine->text_streamed);
+        for (int i = 0; i < 3; i++) {
+            swan_report report = gpu_generate(&r, prompt, 7);
+            expect_same(&r, first);
+            assert_true(report.device_bytes < ours);
+        }
+        gpu_close(&r);
+    }
+    free(first);
+    gpu_run r;
+    assert_int_equal(gpu_open_engine(&r, "tiny", (const char *const[]){"device=cuda", "vram=641M", NULL}), SWAN_E_NOMEM);
+    assert_non_null(strstr(swan_last_error(), "with the text encoder streamed"));
+    gpu_close(&r);
+}
+
 int main(void)
 {
     if (!gpu_is_there()) {
@@ -221,6 +253,7 @@ int main(void)
         cmocka_unit_test(cancel_is_quick),
         cmocka_unit_test(too_large_is_refused),
         cmocka_unit_test(device_memory_is_planned),
+        cmocka_unit_test(residency_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

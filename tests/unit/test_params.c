@@ -36,6 +36,7 @@ static const struct {
     {"weights", "files", {"files", "random"}, {0}},
     {"device", "", {"auto", "cpu"}, {0}},
     {"graphs", "on", {"on", "off"}, {0}},
+    {"vram", "", {"8G", "7.5G", "800M", "4096"}, {"8589934592", "8053063680", "838860800", NULL}},
     {"threads", "0", {"0", "1", "1024", "+7"}, {NULL, NULL, NULL, "7"}},
     {"precision", "auto", {"auto", "exact", "parity-bf16"}, {0}},
     {"exact", "false", {"true", "false", "1", "0"}, {NULL, NULL, "true", "false"}},
