@@ -33,8 +33,8 @@ static void draw_line(cli_show *show, const swan_progress *p)
 /* Off a terminal: a line when a phase begins, and for each denoising step. */
 static void plain_line(const cli_show *show, const swan_progress *p)
 {
-    bool new_phase = p->phase != show->phase;
-    if (!new_phase && p->phase != SWAN_PHASE_DENOISE) return;
+    bool new_phase = p->phase != show->phase, new_step = p->phase == SWAN_PHASE_DENOISE && p->step != show->step;
+    if (!new_phase && !new_step) return; /* on a GPU there are reports inside a step */
     fprintf(stderr, "%s %d/%d (%.0f%%, %.1f s)\n", swan_phase_name(p->phase), p->step, p->steps, 100 * p->fraction, p->elapsed_s);
 }
 
