@@ -147,6 +147,7 @@ _FUNCTIONS: Mapping[str, tuple] = {
     "swan_engine_close": (None, [_HANDLE]),
     "swan_engine_describe": ("status", [_HANDLE, _OUT]),
     "swan_engine_plan": ("status", [_HANDLE, _HANDLE, _STRUCT(_Plan)]),
+    "swan_plan_model": ("status", [_HANDLE, _STRUCT(_Callbacks), _STRUCT(_Plan)]),
     "swan_session_open": ("status", [_HANDLE, _HANDLE, _STRUCT(_Callbacks), _OUT]),
     "swan_session_close": (None, [_HANDLE]),
     "swan_session_generate": ("status", [_HANDLE, _TEXT, ctypes.c_int64, _STRUCT(_Report)]),

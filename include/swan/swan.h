@@ -134,6 +134,9 @@ typedef struct swan_plan {
     swan_plan_phase phase[4];
 } swan_plan;
 SWAN_API swan_status swan_engine_plan(const swan_engine *engine, const swan_params *params, swan_plan *plan);
+/* The same from the model that params name, without loading it: no weight is copied and nothing is reserved, so that what does not
+ * fit can be planned as well; the log says then that it does not. callbacks may be NULL. */
+SWAN_API swan_status swan_plan_model(const swan_params *params, const swan_callbacks *callbacks, swan_plan *plan);
 
 typedef struct swan_session swan_session;
 /* Reserves all memory for the geometry in params. callbacks are copied. One session may generate many times. */

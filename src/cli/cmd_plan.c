@@ -58,11 +58,8 @@ int cmd_plan(const cli_command *command, int argc, char **argv)
     cli_show show;
     cli_show_start(&show, false, json);
     swan_callbacks callbacks = {.user = &show, .log = cli_show_log};
-    swan_engine *engine = NULL;
     swan_plan plan;
-    status = swan_engine_open(args.params, &callbacks, &engine);
-    if (!status) status = swan_engine_plan(engine, args.params, &plan);
-    swan_engine_close(engine);
+    status = swan_plan_model(args.params, &callbacks, &plan);
     cli_args_free(&args);
     if (!status) json ? print_json(&plan) : print_text(&plan);
     return cli_fail(status);

@@ -278,7 +278,7 @@ static uint64_t device_bytes(const swan_engine *e, const swan_arena *dry)
 }
 
 /* All on the device when there is room, else the text encoder is streamed. */
-static swan_status choose_residency(swan_engine *e, swan_arena *dry)
+static swan_status choose_residency(swan_engine *e, const swan_callbacks *callbacks, swan_arena *dry)
 {
     SWAN_TRY(size_weights(e, false, dry));
     if (swan_engine_on_host(e)) return SWAN_OK;
@@ -289,9 +289,12 @@ static swan_status choose_residency(swan_engine *e, swan_arena *dry)
     if (all <= allowed) return SWAN_OK;
     SWAN_TRY(size_weights(e, true, dry));
     uint64_t least = device_bytes(e, dry);
-    if (least > allowed)
-        return SWAN_FAIL(SWAN_E_NOMEM, "%s: %.2f GiB of device memory are allowed or free for weights and session; wanted %.2f, or %.2f with the "
-                         "text encoder streamed", e->device.info.name, (double)allowed / 0x1p30, (double)all / 0x1p30, (double)least / 0x1p30);
+    if (least <= allowed) return SWAN_OK;
+    swan_status refused =
+        SWAN_FAIL(SWAN_E_NOMEM, "%s: %.2f GiB of device memory are allowed or free for weights and session; wanted %.2f, or %.2f with the "
+                  "text encoder streamed", e->device.info.name, (double)allowed / 0x1p30, (double)all / 0x1p30, (double)least / 0x1p30);
+    if (!e->plan_only) return refused;
+    swan_engine_log(callbacks, SWAN_LOG_WARN, "%s", swan_last_error());
     return SWAN_OK;
 }
 
@@ -299,15 +302,15 @@ static swan_status choose_residency(swan_engine *e, swan_arena *dry)
 static swan_status place_weights(swan_engine *e, const swan_callbacks *callbacks)
 {
     swan_arena dry;
-    SWAN_TRY(choose_residency(e, &dry));
+    SWAN_TRY(choose_residency(e, callbacks, &dry));
     SWAN_TRY(check_fit(e));
-    size_t host = e->host_weights.peak;
-    e->host_weights = (swan_arena){0};
-    if (e->text_streamed) {
-        /* one step of alignment: the last layer is copied as long as the others */
-        SWAN_TRY(swan_memory_reserve_staging(&e->device, "text encoder", host + SWAN_ARENA_ALIGN, &e->host_weights));
-        swan_engine_log(callbacks, SWAN_LOG_INFO, "text encoder: streamed from %.2f GiB of host memory", (double)host / 0x1p30);
-    }
+    /* one step of alignment: the last layer is copied as long as the others */
+    size_t host = e->text_streamed ? e->host_weights.peak + SWAN_ARENA_ALIGN : 0;
+    if (host) swan_engine_log(callbacks, SWAN_LOG_INFO, "text encoder: streamed from %.2f GiB of host memory", (double)host / 0x1p30);
+    e->host_weights = (swan_arena){.size = host};
+    e->weights = (swan_arena){.size = dry.peak};
+    if (e->plan_only) return SWAN_OK;
+    if (host) SWAN_TRY(swan_memory_reserve_staging(&e->device, "text encoder", host, &e->host_weights));
     SWAN_TRY(swan_memory_reserve(&e->device, "weights", dry.peak, &e->weights));
     return load_weights(e, &e->weights);
 }
@@ -345,6 +348,18 @@ swan_status swan_engine_open(const swan_params *params, const swan_callbacks *ca
     }
     *out = e;
     return SWAN_OK;
+}
+
+swan_status swan_plan_model(const swan_params *params, const swan_callbacks *callbacks, swan_plan *plan)
+{
+    swan_engine *e = calloc(1, sizeof *e);
+    if (!e) return SWAN_FAIL(SWAN_E_NOMEM, "engine: out of memory");
+    e->plan_only = true;
+    swan_status s = swan_params_copy(params, &e->params);
+    if (!s) s = open_engine(e, callbacks);
+    if (!s) s = swan_engine_plan(e, params, plan);
+    swan_engine_close(e);
+    return s;
 }
 
 void swan_engine_close(swan_engine *e)

@@ -34,6 +34,7 @@ struct swan_engine {
     swan_kernels kernels_f32;  /* for what is f32 beside bf16 activations */
     swan_kernels kernels_f16;  /* for the image decoder beside bf16 activations; empty otherwise */
     swan_arena host_weights;   /* in memory of alloc_staging: the text encoder, when it is streamed */
+    bool plan_only;            /* weights are sized and not loaded: nothing but planning works */
     bool text_streamed;        /* the text encoder's layers pass through the device (pipe/layer_stream.h) */
     swan_arena weights;        /* on the device: converted copies, and on a GPU all weights */
     swan_component text_part, dit_part, taehv_part;

@@ -238,6 +238,9 @@ static void residency_changes_nothing(void **state)
     gpu_run r;
     assert_int_equal(gpu_open_engine(&r, "tiny", (const char *const[]){"device=cuda", "vram=641M", NULL}), SWAN_E_NOMEM);
     assert_non_null(strstr(swan_last_error(), "with the text encoder streamed"));
+    swan_plan plan;
+    assert_ok(swan_plan_model(r.params, NULL, &plan)); /* what it would take can be known */
+    assert_true(plan.device_bytes > 1 << 20);
     gpu_close(&r);
 }
 

@@ -95,6 +95,37 @@ static void any_prompt_fits(void **state)
     test_close(&r);
 }
 
+/* Without loading anything the plan is the same, but for what the process had before. */
+static void plan_without_loading(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"wan-tiny", "fastwan-tiny"};
+    for (int i = 0; i < 2; i++) {
+        swan_params *p = test_params(models[i], (const char *const[]){"prompt=a red fox", NULL});
+        swan_engine *e;
+        swan_plan loaded, planned;
+        assert_ok(swan_plan_model(p, NULL, &planned));
+        assert_ok(swan_engine_open(p, NULL, &e));
+        assert_ok(swan_engine_plan(e, p, &loaded));
+        assert_int_equal(planned.prompt_tokens, loaded.prompt_tokens);
+        assert_int_equal(planned.mapped_bytes, loaded.mapped_bytes);
+        assert_true(planned.arena_bytes > 0 && planned.arena_bytes <= loaded.arena_bytes); /* blocks are rounded up */
+        assert_true(loaded.arena_bytes - planned.arena_bytes < 256);
+        assert_int_equal(planned.session_bytes, loaded.session_bytes);
+        for (int k = 0; k < SWAN_PLAN_PHASES; k++) {
+            assert_int_equal(planned.phase[k].weight_bytes, loaded.phase[k].weight_bytes);
+            assert_int_equal(planned.phase[k].activation_bytes, loaded.phase[k].activation_bytes);
+            assert_true(planned.phase[k].flops == loaded.phase[k].flops);
+        }
+        swan_engine_close(e);
+        assert_ok(swan_params_set(p, "size", "100x100"));
+        assert_int_equal(swan_plan_model(p, NULL, &planned), SWAN_E_INVALID);
+        assert_ok(swan_params_set(p, "model", "nowhere"));
+        assert_int_equal(swan_plan_model(p, NULL, &planned), SWAN_E_NOT_FOUND);
+        swan_params_free(p);
+    }
+}
+
 static void plan_without_decoder(void **state)
 {
     (void)state;
@@ -454,7 +485,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(planned_is_measured),
         cmocka_unit_test(any_prompt_fits),
-        cmocka_unit_test(plan_without_decoder),
+        cmocka_unit_test(plan_without_loading), cmocka_unit_test(plan_without_decoder),
         cmocka_unit_test(same_seed_same_frames),
         cmocka_unit_test(random_seed_is_reported),
         cmocka_unit_test(report_and_callbacks),
