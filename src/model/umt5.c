@@ -109,23 +109,37 @@ void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids)
 
 /* ---- forward ---- */
 
+/* q, k and v of h [n, width] in the memory of qkv [n, 3 * inner]: each by itself, or on a GPU, where their weights lie behind each
+ * other, as its columns. */
+static swan_status project(swan_ctx *ctx, const swan_umt5_layer *w, const swan_tensor *h, swan_tensor *qkv, swan_qkv *out)
+{
+    const swan_linear *const layer[] = {&w->q, &w->k, &w->v};
+    swan_tensor *const part[] = {&out->q, &out->k, &out->v};
+    int64_t n = qkv->ne[0], inner = qkv->ne[1] / 3;
+    swan_linear one;
+    bool joined = !swan_ctx_on_host(ctx) && swan_linear_join(layer, 3, &one);
+    *out = (swan_qkv){.ld = joined ? 3 * inner : inner};
+    for (int i = 0; i < 3; i++) {
+        size_t at = (size_t)(i * (joined ? inner : n * inner)) * swan_dtype_bytes(qkv->dtype);
+        *part[i] = swan_tensor_2d((uint8_t *)qkv->data + at, qkv->dtype, n, inner);
+        if (!joined) SWAN_TRY(swan_op_linear(ctx, h, layer[i], SWAN_EPI_NONE, NULL, part[i]));
+    }
+    return joined ? swan_op_linear(ctx, h, &one, SWAN_EPI_NONE, NULL, qkv) : SWAN_OK;
+}
+
 static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w, swan_ctx *ctx,
                              const swan_umt5_input *given, swan_tensor *x)
 {
     int64_t n = x->ne[0], inner = c->heads * c->head_dim;
     size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor h, out, flat;
-    swan_qkv in = {0};
+    swan_tensor h, out, flat, qkv;
+    swan_qkv in;
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, c->width, "umt5.h", &h));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.q", &in.q));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.k", &in.k));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.v", &in.v));
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, n, 3 * inner, "umt5.qkv", &qkv));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.attention", &out));
     SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){c->heads * (2 * n - 1), 1}, "umt5.bias", &flat));
     SWAN_TRY(swan_op_rms_norm(ctx, x, &w->norm1, c->eps, NULL, &h));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->q, SWAN_EPI_NONE, NULL, &in.q));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->k, SWAN_EPI_NONE, NULL, &in.k));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->v, SWAN_EPI_NONE, NULL, &in.v));
+    SWAN_TRY(project(ctx, w, &h, &qkv, &in));
     swan_tensor table = swan_tensor_2d(w->rel_bias.data, SWAN_F32, c->heads * c->buckets, 1);
     SWAN_TRY(swan_op_embed_rows(ctx, &table, given->bias_ids, &flat));
     swan_tensor bias = swan_tensor_2d(flat.data, SWAN_F32, c->heads, 2 * n - 1);
@@ -155,6 +169,12 @@ static void shift_weights(swan_umt5_layer *w, ptrdiff_t shift)
     swan_tensor *const all[] = {&w->norm1, &w->norm2, &w->q.weight, &w->k.weight, &w->v.weight, &w->o.weight,
                                 &w->rel_bias, &w->gate.weight, &w->up.weight, &w->down.weight};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->data = (void *)((uintptr_t)all[i]->data + (uintptr_t)shift);
+}
+
+int64_t swan_umt5_padded(int64_t n)
+{
+    if (n <= 128) return (n + 31) / 32 * 32;
+    return n <= 256 ? 256 : 512;
 }
 
 swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context)

@@ -47,6 +47,9 @@ typedef struct swan_umt5_input {
 /* The layers' weights as one run of memory: where the first one begins, and the bytes from one to the next. SWAN_E_UNSUPPORTED when
  * they are not laid out alike, because their types in the file differ. */
 swan_status swan_umt5_layers(const swan_umt5 *m, const void **first, size_t *bytes);
+/* Rows that a GPU takes for a prompt of n tokens (1..512): 32, 64, 96, 128, 256 or 512. Up to 128 a product's time grows with the
+ * rows less than with their number, and beyond that prompts are rare. */
+int64_t swan_umt5_padded(int64_t n);
 /* context [n, width] in the activation format is written; rows of padding are of no use. */
 swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context);
 

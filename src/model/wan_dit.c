@@ -150,24 +150,8 @@ static swan_tensor row_of(const swan_tensor *e, int64_t dim, int i)
     return swan_tensor_1d((float *)e->data + i * dim, SWAN_F32, dim);
 }
 
-/* The layers as one, [count * N, K]: when their parameters lie behind each other, as the weight table puts them into a GPU's
- * arena. There one wide product is faster than narrow ones. */
-static bool as_one_layer(const swan_ctx *ctx, const swan_linear *const *layer, int count, swan_linear *out)
-{
-    *out = *layer[0];
-    if (swan_ctx_on_host(ctx) || ctx->parity_bf16) return false; /* rounding is done tensor by tensor */
-    for (int i = 1; i < count; i++) {
-        const swan_tensor *w = &layer[i - 1]->weight, *b = &layer[i - 1]->bias, *next = &layer[i]->weight;
-        if ((const uint8_t *)w->data + swan_tensor_bytes(w) != next->data || next->dtype != w->dtype ||
-            !swan_tensor_same_shape(next, w) || !b->data || (const uint8_t *)b->data + swan_tensor_bytes(b) != layer[i]->bias.data)
-            return false;
-    }
-    out->weight.ne[0] *= count;
-    out->bias.ne[0] *= count;
-    return true;
-}
-
-/* q, k, v and, for VSA, the gate: linear layers of h, as columns of one matrix or each by itself. */
+/* q, k, v and, for VSA, the gate: linear layers of h. On a GPU columns of one matrix, where their parameters lie together, as the
+ * weight table puts them: one wide product is faster than narrow ones. */
 static swan_status project(swan_ctx *ctx, const swan_wan_block *w, bool gated, const swan_tensor *h, swan_qkv *out)
 {
     static const char *const names[] = {"self.q", "self.k", "self.v", "self.gate"};
@@ -177,7 +161,7 @@ static swan_status project(swan_ctx *ctx, const swan_wan_block *w, bool gated, c
     int64_t L = h->ne[0], dim = w->self.q.weight.ne[0];
     swan_linear one;
     *out = (swan_qkv){0};
-    if (as_one_layer(ctx, layer, count, &one)) {
+    if (!swan_ctx_on_host(ctx) && !ctx->parity_bf16 && swan_linear_join(layer, count, &one)) { /* rounding: tensor by tensor */
         swan_tensor all;
         SWAN_TRY(swan_ctx_tensor_2d(ctx, L, count * dim, "self.qkv", &all));
         SWAN_TRY(swan_op_linear(ctx, h, &one, SWAN_EPI_NONE, NULL, &all));

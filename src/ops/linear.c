@@ -1,5 +1,22 @@
 #include "ops/call.h"
 
+/* Does b begin where a ends, and is it like a? Two that are missing are. */
+static bool follows(const swan_tensor *a, const swan_tensor *b)
+{
+    if (!a->data || !b->data) return !a->data && !b->data;
+    return (const uint8_t *)a->data + swan_tensor_bytes(a) == b->data && a->dtype == b->dtype && swan_tensor_same_shape(a, b);
+}
+
+bool swan_linear_join(const swan_linear *const *layer, int count, swan_linear *out)
+{
+    for (int i = 1; i < count; i++)
+        if (!follows(&layer[i - 1]->weight, &layer[i]->weight) || !follows(&layer[i - 1]->bias, &layer[i]->bias)) return false;
+    *out = *layer[0];
+    out->weight.ne[0] *= count;
+    out->bias.ne[0] *= count;
+    return true;
+}
+
 swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linear *layer, swan_epilogue epilogue,
                            const swan_tensor *gate, swan_tensor *y)
 {

@@ -11,6 +11,8 @@ typedef struct swan_linear {
     swan_tensor weight, bias;
 } swan_linear;
 
+/* The layers as one, [sum of N, K]: true when their parameters lie behind each other in memory, types and shapes alike. */
+bool swan_linear_join(const swan_linear *const *layer, int count, swan_linear *out);
 /* y = epilogue(x W^T + b). x [M, K], y [M, N]; gate f32 [N] only with GATED_ADD. */
 swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linear *layer, swan_epilogue epilogue,
                            const swan_tensor *gate, swan_tensor *y);

@@ -125,7 +125,7 @@ static swan_status warm_pass(struct swan_session *s, swan_event at[WARM_BLOCKS +
     return SWAN_OK;
 }
 
-/* Everything once: each number of text rows, the transformer, the update, a frame. Over noise, for zeros would take a GPU less
+/* Everything once: text of each shape, the transformer, the update, a frame. Over noise, for zeros would take a GPU less
  * power, and so less time. */
 static swan_status warm_up(struct swan_session *s, swan_event at[WARM_BLOCKS + 1])
 {
@@ -135,8 +135,10 @@ static swan_status warm_up(struct swan_session *s, swan_event at[WARM_BLOCKS + 1
     swan_rng_seed(&s->rng, 0);
     swan_rng_normal_f32(&s->rng, s->staging.noise, (size_t)swan_tensor_count(sample));
     SWAN_TRY(swan_memory_upload(&s->ctx, sample, s->staging.noise));
-    for (int shape = SWAN_WAN_TEXT_SHAPES - 1; shape >= 0; shape--) { /* the fewest rows last: the pass is measured with them */
-        SWAN_TRY(swan_session_encode_tokens(s, SWAN_POSITIVE, tokens_of(shape)));
+    for (int64_t n = SWAN_TEXT_TOKENS - 1; n > 0; n--) { /* the fewest rows last: the pass is measured with them */
+        bool all_pass = s->engine->text_streamed; /* its weights would, for each shape: then one shape has to do */
+        if (!swan_session_shape_ends(n) || (all_pass && n > swan_umt5_padded(1))) continue;
+        SWAN_TRY(swan_session_encode_tokens(s, SWAN_POSITIVE, n));
         SWAN_TRY(backend->synchronise(&s->stream)); /* the staging memory is written again */
     }
     SWAN_TRY(swan_session_set_modulation(s, 0));

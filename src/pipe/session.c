@@ -165,6 +165,11 @@ static swan_status fill_modulations(struct swan_session *s)
 
 /* ---- the phases ---- */
 
+bool swan_session_shape_ends(int64_t n)
+{
+    return swan_wan_text_rows(n, true) != swan_wan_text_rows(n + 1, true) || swan_umt5_padded(n) != swan_umt5_padded(n + 1);
+}
+
 swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count)
 {
     if (engine->synthetic) {
@@ -183,7 +188,7 @@ static swan_status encode(struct swan_session *s, int which, int64_t n, int64_t 
 {
     const swan_engine *e = s->engine;
     bool padded = !swan_engine_on_host(e), dry = s->ctx.mode == SWAN_DRY;
-    int64_t length = padded ? rows : n, width = e->umt5.config.width;
+    int64_t length = padded ? swan_umt5_padded(n) : n, width = e->umt5.config.width;
     swan_tensor ids = swan_tensor_1d(s->state.ids.data, SWAN_I32, length);
     swan_tensor bias_ids = swan_tensor_1d(s->state.bias_ids.data, SWAN_I32, e->umt5.config.heads * (2 * length - 1));
     swan_tensor key_bias = swan_tensor_1d(s->state.key_bias.data, SWAN_F32, length);
@@ -323,8 +328,7 @@ static swan_status measure_other_lengths(struct swan_session *s, swan_plan *plan
     swan_status status = SWAN_OK;
     bool padded = !swan_engine_on_host(s->engine);
     for (int64_t n = 1; n < SWAN_TEXT_TOKENS && !status; n++) {
-        bool as_next = padded && swan_wan_text_rows(n, true) == swan_wan_text_rows(n + 1, true);
-        if (as_next) continue;
+        if (padded && !swan_session_shape_ends(n)) continue;
         swan_plan_phase ignored = {0};
         status = dry_text(s, n);
         ignored.activation_bytes = plan->phase[SWAN_PLAN_TEXT].activation_bytes;

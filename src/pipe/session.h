@@ -98,6 +98,8 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
 
 /* Cleans the prompt and turns it into ids i32 [512], count of them. */
 swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count);
+/* On a GPU: is a prompt of n tokens the longest of those that it takes as equal shapes? n: 1..511. */
+bool swan_session_shape_ends(int64_t n);
 /* The phases, as generate.c calls them; in DRY mode they only count. */
 swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t tokens);
 /* Where keys and values of a prompt of so many tokens stand: fills s->text[which]. Part of the above. */
