@@ -39,14 +39,21 @@ enum {
 };
 
 template <int N> struct plan {
-    static constexpr int B_BYTES = N * 128, B_STAGES = N == 64 ? 8 : 4, BLOCKS = N == 64 ? 4 : 2;
-    static constexpr bool own_tiles = N == 64;
-    static constexpr int AT_B = A_STAGES * A_BYTES, AT_STAGING = AT_B + B_STAGES * B_BYTES,
-                         AT_BARS = AT_STAGING + 2 * STAGING_BYTES, BARS = 2 * A_STAGES + 2 * B_STAGES + 4,
-                         SMEM = AT_BARS + 8 * BARS + 1024;
-    /* barriers, as offsets from the base */
-    static constexpr int A_FULL = AT_BARS, A_EMPTY = A_FULL + 8 * A_STAGES, B_FULL = A_EMPTY + 8 * A_STAGES,
-                         B_EMPTY = B_FULL + 8 * B_STAGES, STAGED = B_EMPTY + 8 * B_STAGES, READY = STAGED + 16;
+    enum {
+        OWN_TILES = N == 64,
+        B_BYTES = N * 128,
+        B_STAGES = N == 64 ? 8 : 4,
+        BLOCKS = N == 64 ? 4 : 2, /* of 64 pixels, for each consumer */
+        AT_B = A_STAGES * A_BYTES,
+        AT_STAGING = AT_B + B_STAGES * B_BYTES,
+        A_FULL = AT_STAGING + 2 * STAGING_BYTES, /* barriers */
+        A_EMPTY = A_FULL + 8 * A_STAGES,
+        B_FULL = A_EMPTY + 8 * A_STAGES,
+        B_EMPTY = B_FULL + 8 * B_STAGES,
+        STAGED = B_EMPTY + 8 * B_STAGES,
+        READY = STAGED + 16,
+        SMEM = READY + 16 + 1024 /* the base is rounded up to 1024 */
+    };
 };
 
 struct params {
@@ -147,7 +154,7 @@ template <int N> SWAN_DEV void produce(const params &p, uint32_t base)
 /* The staging tile of consumer wg: block i of 64 pixels and 64 channels. What it covers: */
 template <int N> SWAN_DEV void place(const params &p, const unit &u, int wg, int i, int &c, int &x, int &y)
 {
-    const int columns = N / 64, at = (plan<N>::own_tiles ? 0 : wg * plan<N>::BLOCKS) + i / columns, across = p.tw / 8;
+    const int columns = N / 64, at = (plan<N>::OWN_TILES ? 0 : wg * plan<N>::BLOCKS) + i / columns, across = p.tw / 8;
     c = u.n0 + 64 * (i % columns);
     x = u.x0 + 8 * (at % across);
     y = u.y0 + 8 * (at / across);
@@ -158,10 +165,10 @@ template <int N> SWAN_DEV void serve(const params &p, uint32_t base, int wg)
 {
     typedef plan<N> P;
     const uint32_t staging = base + P::AT_STAGING + wg * STAGING_BYTES, staged = base + P::STAGED + 8 * wg;
-    const int step = P::own_tiles ? 2 : 1, H_TILES = STAGING_BYTES / BLOCK_BYTES;
+    const int step = P::OWN_TILES ? 2 : 1, H_TILES = STAGING_BYTES / BLOCK_BYTES;
     unit u, next;
-    bool more = unit_at<N>(p, P::own_tiles ? wg : 0, next);
-    for (int seq = P::own_tiles ? wg : 0, parity = 0;; seq += step, parity ^= 1) {
+    bool more = unit_at<N>(p, P::OWN_TILES ? wg : 0, next);
+    for (int seq = P::OWN_TILES ? wg : 0, parity = 0;; seq += step, parity ^= 1) {
         if (!more) break;
         u = next;
         if (p.residual_on) {
@@ -235,16 +242,16 @@ template <int N> SWAN_DEV void consume(const params &p, uint32_t base, int wg)
     uint32_t from[P::BLOCKS];
 #pragma unroll
     for (int i = 0; i < P::BLOCKS; i++) {
-        const int at = (P::own_tiles ? 0 : wg * P::BLOCKS) + i;
+        const int at = (P::OWN_TILES ? 0 : wg * P::BLOCKS) + i;
         from[i] = (uint32_t)(at / across * 8 * pitch + at % across * 8) * 128;
     }
     float acc[P::BLOCKS][N / 2];
     unit u;
-    const int step = P::own_tiles ? 2 : 1;
+    const int step = P::OWN_TILES ? 2 : 1;
     int turn = 0;
-    if (P::own_tiles && wg == 1) swan_bar_arrive(BAR_TURN, 256);
-    for (int seq = P::own_tiles ? wg : 0; unit_at<N>(p, seq, u); seq += step, turn++) {
-        if (P::own_tiles) swan_bar_sync(BAR_TURN + wg, 256);
+    if (P::OWN_TILES && wg == 1) swan_bar_arrive(BAR_TURN, 256);
+    for (int seq = P::OWN_TILES ? wg : 0; unit_at<N>(p, seq, u); seq += step, turn++) {
+        if (P::OWN_TILES) swan_bar_sync(BAR_TURN + wg, 256);
         int tap = 0, last = -1, a = 0;
         unsigned b_at = (unsigned)seq * steps, a_at = p.hold ? (unsigned)u.index : (unsigned)seq * p.blocks;
 #pragma unroll 1
@@ -276,7 +283,7 @@ template <int N> SWAN_DEV void consume(const params &p, uint32_t base, int wg)
             last = b;
             if (++tap == p.taps) tap = 0, a_at++;
         }
-        if (P::own_tiles) swan_bar_arrive(BAR_TURN + 1 - wg, 256); /* all that this one waits for has come */
+        if (P::OWN_TILES) swan_bar_arrive(BAR_TURN + 1 - wg, 256); /* all that this one waits for has come */
         swan_wgmma_wait<0>();
 #pragma unroll
         for (int i = 0; i < P::BLOCKS; i++) swan_wgmma_pin(acc[i]);
@@ -305,7 +312,7 @@ template <int N> __global__ void __launch_bounds__(384, 1) conv_f16(const __grid
     const int wg = __shfl_sync(0xffffffffu, (int)threadIdx.x >> 7, 0), warp = __shfl_sync(0xffffffffu, (int)threadIdx.x >> 5, 0);
     if (threadIdx.x == 0) {
         /* who must let go of a stage: the consumers that read it */
-        const int readers = P::own_tiles ? 1 : 2;
+        const int readers = P::OWN_TILES ? 1 : 2;
         for (int i = 0; i < A_STAGES; i++) {
             swan_mbar_init(base + P::A_FULL + 8 * i, 1);
             swan_mbar_init(base + P::A_EMPTY + 8 * i, p.hold ? 2 : readers);

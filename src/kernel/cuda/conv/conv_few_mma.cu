@@ -47,7 +47,13 @@ SWAN_DEV void load_columns(const conv_shape &s, const conv_block &b, uint32_t to
     swan_copy16(conv_unit(to, row, unit), in ? w + (n * 9 + tap) * (s.Cx + s.Cp) + b.at + unit * 8 : w, in);
 }
 
-__global__ void __launch_bounds__(THREADS, 3) conv_few_mma(const params a)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define RESIDENT 2 /* blocks on a multiprocessor; three would spill, and do not fit most */
+#else
+#define RESIDENT 3
+#endif
+
+__global__ void __launch_bounds__(THREADS, RESIDENT) conv_few_mma(const params a)
 {
     extern __shared__ __align__(128) uint8_t smem[];
     const uint32_t base = swan_smem_u32(smem), weights = base + A_BYTES;
