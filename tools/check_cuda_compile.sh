@@ -43,7 +43,7 @@ echo "$allowed" | awk '
         if (!($1 in registers)) order[++count] = $1
         registers[$1] = registers[$1] sprintf(" %s:%d", arch, $3)
         if ($4) spills[$1] = spills[$1] sprintf(" %s:%d", arch, $4)
-        fast = $1 !~ /_naive/ && $1 ~ /_vec|_mma|_bf16/
+        fast = $1 !~ /_naive/ && $1 ~ /_vec|_mma|_bf16|_f16/
         if (fast && $4 > allowed[$1 " " $2]) { print "FAIL: " $1 " spills on " $2 " more than " allowed[$1 " " $2] + 0; bad = 1 }
     }
     END {
