@@ -6,7 +6,7 @@
 writes OUT/fidelity.md (tables), OUT/fidelity.json (the same and every clip's numbers) and OUT/sheet-I.png a mode b: one row a
 prompt, five frames of a, five of b. Prompts are captions of the world of tinyworld, every second one of a pair of object and
 colour that training never saw, and its judge scores the clips; --prompts FILE takes others, a line each, and --no-judge leaves
-the judge out. A mode that the program refuses is a row with its message.
+the judge out. A mode that the program refuses is a row with its message. "NAME:: OPTIONS" names a mode in the tables.
 
 Needs Python 3.9 and NumPy, and a C compiler for the judge. Measures: see tools/fidelity_metrics.py and docs/fidelity.md.
 """
@@ -196,6 +196,15 @@ def summary(clips, base, picks):
 ORDER = ("joint", "object", "colour", "motion", "speed", "size", "background", "second", "second_colour", "relation")
 
 
+def label(flags):
+    """A mode's name in the tables: what stands before "::", else its options."""
+    return flags.split("::")[0].strip() if "::" in flags else f"`{flags or '(defaults)'}`"
+
+
+def options(o, flags):
+    return shlex.split(o.all + " " + flags.split("::")[-1])
+
+
 def cell(value, digits, scale=1.0, sign=""):
     if value is None:
         return "–"
@@ -217,27 +226,27 @@ def table(head, rows):
 def report(result):
     """fidelity.md"""
     a, modes = result["a"], result["modes"]
-    text = [f"a: `{a['flags'] or '(defaults)'}`. {result['n']} prompts, seeds {result['first_seed']} and up; {result['machine']}; {result['date']}. "
-            "In brackets 95 % bootstrap intervals over prompts.\n"]
+    text = [f"a: {label(a['flags'])}. {result['n']} prompts, seeds {result['first_seed']} and up; {result['machine']}; "
+            f"{result['date']}. In brackets 95 % bootstrap intervals over prompts.\n"]
     good = [b for b in modes if "refused" not in b]
     rows = []
     for b in modes:
         if "refused" in b:
-            rows.append([f"`{b['flags']}`", "refused: " + b["refused"]] + [""] * 4)
+            rows.append([label(b["flags"]), "refused: " + b["refused"]] + [""] * 4)
             continue
-        rows.append([f"`{b['flags'] or '(defaults)'}`", tiny(b["latents"]), cell(b["psnr"], 1), cell(b["ssim"], 4),
-                     cell(b["motion_ratio"], 3), cell(b.get("difference", {}).get("joint"), 0, 100, "+")])
+        rows.append([label(b["flags"]), tiny(b["latents"]), cell(b["psnr"], 1), cell(b["ssim"], 4),
+                     cell(b["motion_ratio"], 3), cell(b["difference"].get("joint"), 0, 100, "+")])
     text.append(table(["b", "latents, relative L2", "PSNR, dB", "SSIM", "motion, b / a", "joint, b - a, points"], rows))
     names = [name for name in ORDER if name in a["judged"]]
     if names:
         asked = {name: sum(name in c["judged"] for c in result["clips"]) for name in names}
         head = ["judged, %"] + [f"{name.replace('_', ' ')} ({asked[name]})" for name in names]
-        rows = [[f"a `{a['flags'] or '(defaults)'}`"] + [cell(a["judged"][name], 0, 100) for name in names]]
+        rows = [["a " + label(a["flags"])] + [cell(a["judged"][name], 0, 100) for name in names]]
         for b in good:
-            rows.append([f"`{b['flags'] or '(defaults)'}`"] + [
+            rows.append([label(b["flags"])] + [
                 f"{100 * b['judged'][name][0]:.0f} ({cell(b['difference'][name], 0, 100, '+')})" for name in names])
         text.append("A row b: the share, and in parentheses its difference to a. In the head: prompts that tell it.\n\n" + table(head, rows))
-        rows = [[f"`{x['flags'] or '(defaults)'}`", cell(x["motion"], 2)] + [cell(x["judged"][name], 3) for name in SOFT] for x in [a, *good]]
+        rows = [[label(x["flags"]), cell(x["motion"], 2)] + [cell(x["judged"][name], 3) for name in SOFT] for x in [a, *good]]
         text.append(table(["mode", "motion, levels", "colour stability", "object stability", "motion stability"], rows))
     text.append("Rows of the sheets:\n\n" + "\n".join(f"{k + 1}. {c['prompt']}" for k, c in enumerate(result["clips"])) + "\n")
     return "\n".join(text)
@@ -303,7 +312,7 @@ def main(args=None):
 def compare_modes(o, out, maker, judge, gated, prompts):
     """Makes and compares mode after mode; what is done is written after each."""
     picks = m.draws(len(prompts))
-    a_clips = compare(maker, judge, o.model, shlex.split(o.all + " " + o.a), prompts, None)
+    a_clips = compare(maker, judge, o.model, options(o, o.a), prompts, None)
     result = dict(a=dict(flags=o.a, **summary(a_clips, a_clips, picks)), n=len(prompts), first_seed=o.seed, all_flags=o.all,
                   machine=machine(maker.swan), date=time.strftime("%Y-%m-%d"), modes=[],
                   clips=[dict(prompt=text, seed=seed, judged=c["judged"], motion=c["motion"])
@@ -313,7 +322,7 @@ def compare_modes(o, out, maker, judge, gated, prompts):
         start = time.monotonic()
         row = dict(flags=flags)
         try:
-            words = shlex.split(o.all + " " + flags)
+            words = options(o, flags)
             clips = compare(maker, judge, gated if "vsa" in words else o.model, words, prompts, a_clips)
         except Refused as why:
             row["refused"] = str(why)

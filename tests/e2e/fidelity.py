@@ -135,7 +135,7 @@ class Comparison(unittest.TestCase):
         return json.loads((here / "out" / "fidelity.json").read_text()), sorted(p.name for p in (here / "out").iterdir()), done.stdout
 
     def test_modes(self):
-        found, files, text = self.run_it(DATA / "wan-tiny", "--no-judge", "--a", "--exact", "--b", "--exact", "--b", "--parity-bf16", "--b",
+        found, files, text = self.run_it(DATA / "wan-tiny", "--no-judge", "--a", "--exact", "--b", "again:: --exact", "--b", "--parity-bf16", "--b",
                                          "--attention vsa", "--b", "--steps 3")
         self.assertEqual(files, ["fidelity.json", "fidelity.md", "sheet-1.png", "sheet-2.png", "sheet-4.png"])
         self.assertEqual(found["n"], 2)
@@ -146,6 +146,7 @@ class Comparison(unittest.TestCase):
         self.assertIn("to_gate_compress", refused["refused"])
         self.assertGreater(steps["latents"][0], rounded["latents"][0])
         self.assertIn("| `--attention vsa` | refused", text)
+        self.assertIn("| again | 0 | 100.0 |", text)
 
     def test_judge_and_kept_clips(self):
         """A second run takes the clips of the first and says the same."""
