@@ -374,49 +374,61 @@ static void nobody_wants_frames(void **state)
     run_close(&x);
 }
 
-/* q, k, v and gate of a block moved behind each other, as the weight table has them in a GPU's arena. */
-static uint8_t *lay_together(swan_wan_block *w, int count)
+/* Layers moved behind each other, as the weight tables have them in a GPU's arena. */
+static uint8_t *lay_together(swan_linear *const *layer, int count)
 {
-    swan_linear *const layer[] = {&w->self.q, &w->self.k, &w->self.v, &w->gate};
-    size_t weight = swan_tensor_bytes(&w->self.q.weight), bias = swan_tensor_bytes(&w->self.q.bias);
+    size_t weight = swan_tensor_bytes(&layer[0]->weight), bias = layer[0]->bias.data ? swan_tensor_bytes(&layer[0]->bias) : 0;
     uint8_t *memory = aligned_alloc(64, ((size_t)count * (weight + bias) + 63) / 64 * 64);
     assert_non_null(memory);
     for (int i = 0; i < count; i++) {
         uint8_t *at = memory + (size_t)i * weight, *after = memory + (size_t)count * weight + (size_t)i * bias;
         memcpy(at, layer[i]->weight.data, weight);
-        memcpy(after, layer[i]->bias.data, bias);
         layer[i]->weight.data = at;
+        if (!bias) continue;
+        memcpy(after, layer[i]->bias.data, bias);
         layer[i]->bias.data = after;
     }
     return memory;
 }
 
-/* Where the weights lie together one product makes q, k, v and the gate: fewer calls, the same latent. */
+/* Where weights lie together one product makes q, k, v (and the gate): fewer calls, the same latent. */
 static void one_projection(void **state)
 {
     (void)state;
     for (int c = 0; c < CASES; c++) {
         run x;
-        uint8_t *memory[2];
+        uint8_t *memory[4];
+        uint64_t text[2], denoise[2];
+        float *z[2];
         run_open(&x, cases[c].model, cases[c].settings, 1e-6, false);
         swan_wan_dit *dit = &x.r.engine->dit;
+        swan_umt5 *umt5 = &x.r.engine->umt5;
+        assert_int_equal(umt5->config.layers, 2);
         int parts = x.r.session->geometry.attention.kind == SWAN_ATTN_VSA ? 4 : 3, passes = x.r.session->guided ? 2 : 1;
-        float *want = latent_of(&x, prompt, 5);
-        uint64_t apart = x.r.phase[SWAN_PLAN_DENOISE].counters.launches;
-        swan_session_close(x.r.session);
-        for (int i = 0; i < 2; i++) memory[i] = lay_together(&dit->block[i], parts);
-        swan_callbacks callbacks = {.user = &x.r, .progress = watch_progress, .log = test_log, .frame = test_frame};
-        assert_ok(swan_session_open(x.r.engine, x.r.params, &callbacks, &x.r.session));
-        float *got = latent_of(&x, prompt, 5);
-        uint64_t together = x.r.phase[SWAN_PLAN_DENOISE].counters.launches;
-        assert_int_equal(apart - together, 2 * (parts - 1) * passes * x.r.session->sched.steps);
-        double d = distance(got, want, latent_bytes(&x) / sizeof(float));
+        for (int together = 0; together < 2; together++) {
+            z[together] = latent_of(&x, prompt, 5);
+            text[together] = x.r.phase[SWAN_PLAN_TEXT].counters.launches;
+            denoise[together] = x.r.phase[SWAN_PLAN_DENOISE].counters.launches;
+            if (together) break;
+            swan_session_close(x.r.session);
+            for (int i = 0; i < 2; i++) {
+                swan_wan_block *w = &dit->block[i];
+                swan_umt5_layer *l = &umt5->layer[i];
+                memory[i] = lay_together((swan_linear *[]){&w->self.q, &w->self.k, &w->self.v, &w->gate}, parts);
+                memory[2 + i] = lay_together((swan_linear *[]){&l->q, &l->k, &l->v}, 3);
+            }
+            swan_callbacks callbacks = {.user = &x.r, .progress = watch_progress, .log = test_log, .frame = test_frame};
+            assert_ok(swan_session_open(x.r.engine, x.r.params, &callbacks, &x.r.session));
+        }
+        assert_int_equal(text[0] - text[1], 2 * 2 * passes);
+        assert_int_equal(denoise[0] - denoise[1], 2 * (parts - 1) * passes * x.r.session->sched.steps);
+        double d = distance(z[1], z[0], latent_bytes(&x) / sizeof(float));
         print_message("  %-12s %d layers in one: %.1e from each by itself\n", cases[c].model, parts, d);
         assert_true(d < 1e-5);
-        free(got);
-        free(want);
+        free(z[0]);
+        free(z[1]);
         run_close(&x);
-        for (int i = 0; i < 2; i++) free(memory[i]);
+        for (int i = 0; i < 4; i++) free(memory[i]);
     }
 }
 
