@@ -29,7 +29,7 @@ swan_status swan_frame_ring_send(swan_frame_ring *r, const swan_ctx *ctx, int64_
     swan_event *made = &r->made[index % SWAN_FRAMES_UNDER_WAY], *arrived = &r->arrived[index % SWAN_FRAMES_UNDER_WAY];
     SWAN_TRY(backend->event_record(ctx->stream, made));
     SWAN_TRY(backend->event_wait(&r->copies, made));
-    SWAN_TRY(backend->copy(&r->copies, to, from->data, swan_tensor_bytes(from)));
+    if (to) SWAN_TRY(backend->copy(&r->copies, to, from->data, swan_tensor_bytes(from)));
     return backend->event_record(&r->copies, arrived);
 }
 

@@ -20,9 +20,10 @@ typedef struct swan_frame_ring {
 swan_status swan_frame_ring_open(swan_frame_ring *r, const swan_device *device);
 /* Fine when it was never opened. Nothing may be under way. */
 void swan_frame_ring_close(swan_frame_ring *r);
-/* Frame `index`, which the context's stream has been told to make at `from`, to host memory. Enqueued. */
+/* Frame `index`, which the context's stream has been told to make at `from`, to host memory; to NULL: it stays where
+ * it is. Enqueued. */
 swan_status swan_frame_ring_send(swan_frame_ring *r, const swan_ctx *ctx, int64_t index, void *to, const swan_tensor *from);
-/* Waits until that frame is there. */
+/* Waits until that frame is there, or made where it was not to go anywhere. */
 swan_status swan_frame_ring_receive(swan_frame_ring *r, int64_t index);
 /* Waits for whatever is under way. */
 swan_status swan_frame_ring_drain(swan_frame_ring *r);

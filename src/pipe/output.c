@@ -46,26 +46,28 @@ swan_status swan_output_open(swan_output *o, struct swan_session *s, const char 
     return status;
 }
 
-/* Hands the oldest frame that is under way to the encoder, once it is there. */
+/* Hands the oldest frame that is under way to the encoder, once it is there; only then it counts as decoded. */
 static swan_status receive(swan_output *o)
 {
-    SWAN_TRY(swan_frame_ring_receive(&o->session->ring, o->received));
+    struct swan_session *s = o->session;
+    SWAN_TRY(swan_frame_ring_receive(&s->ring, o->received));
     o->received++;
-    return swan_frame_queue_push(o->queue);
+    if (o->queue) SWAN_TRY(swan_frame_queue_push(o->queue));
+    return swan_clock_report(s->clock, SWAN_PHASE_DECODE, (int)o->received, s->size.frames);
 }
 
 /* On a GPU: the frame's bytes are made at its place on the device, and sent on their way. */
 static swan_status send(swan_output *o, swan_ctx *ctx, const swan_tensor *frame)
 {
     struct swan_session *s = o->session;
-    if (o->queue && o->sent - o->received == SWAN_FRAMES_UNDER_WAY) SWAN_TRY(receive(o));
+    if (o->sent - o->received == SWAN_FRAMES_UNDER_WAY) SWAN_TRY(receive(o));
     int64_t pixels = frame->ne[0] * frame->ne[1], bytes = o->i420 ? pixels * 3 / 2 : pixels * 3;
     uint8_t *at = (uint8_t *)s->state.frames.data + o->sent % SWAN_FRAMES_UNDER_WAY * s->state.frames.ne[1];
     swan_tensor here = swan_tensor_1d(at, SWAN_U8, bytes);
+    here.name = o->i420 ? "i420" : "rgb";
     SWAN_TRY(o->i420 ? swan_op_i420(ctx, frame, &here) : swan_op_rgb8(ctx, frame, &here));
-    if (!o->queue) return SWAN_OK;
-    void *slot;
-    SWAN_TRY(swan_frame_queue_slot_ahead(o->queue, (int)(o->sent - o->received), &slot));
+    void *slot = NULL;
+    if (o->queue) SWAN_TRY(swan_frame_queue_slot_ahead(o->queue, (int)(o->sent - o->received), &slot));
     SWAN_TRY(swan_frame_ring_send(&s->ring, ctx, o->sent, slot, &here));
     o->sent++;
     return SWAN_OK;
@@ -77,16 +79,13 @@ swan_status swan_output_frame(void *user, swan_ctx *ctx, int64_t index, const sw
     swan_output *o = path->output;
     struct swan_session *s = path->session;
     if (ctx->mode != SWAN_DRY) SWAN_TRY(swan_dump_frame(path->dump, index, frame));
-    if (s->staging.frames) {
-        SWAN_TRY(send(o, ctx, frame));
-    } else {
-        SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
-        if (o->queue) {
-            void *slot;
-            SWAN_TRY(swan_frame_queue_slot(o->queue, &slot));
-            SWAN_TRY(swan_memory_download(ctx, slot, &s->state.rgb));
-            SWAN_TRY(swan_frame_queue_push(o->queue));
-        }
+    if (s->staging.frames) return send(o, ctx, frame);
+    SWAN_TRY(swan_op_rgb8(ctx, frame, &s->state.rgb));
+    if (o->queue) {
+        void *slot;
+        SWAN_TRY(swan_frame_queue_slot(o->queue, &slot));
+        SWAN_TRY(swan_memory_download(ctx, slot, &s->state.rgb));
+        SWAN_TRY(swan_frame_queue_push(o->queue));
     }
     return swan_clock_report(path->clock, SWAN_PHASE_DECODE, (int)index + 1, s->size.frames);
 }
