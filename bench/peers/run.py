@@ -36,10 +36,12 @@ def parse(argv):
     parser.add_argument("--runs", type=int, default=4, help="of each program in a round; the first one is cold")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--limit", type=int, default=300, help="seconds that one program may take")
+    parser.add_argument("--within", type=float, default=3600, help="seconds for everything: what does not begin or end in time is left out")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--swan-flag", action="append", default=[], help="handed on to swan bench; may be repeated")
     parser.add_argument("--json", type=pathlib.Path, help="also write everything there")
     options = parser.parse_args(argv)
+    options.end = time.monotonic() + options.within
     options.rows = [r for r in options.rows.split(",") if r]
     options.peers = [p for p in options.peers.split(",") if p]
     for name, known in [(r, MODELS) for r in options.rows] + [(p, PEERS) for p in options.peers]:
@@ -48,14 +50,17 @@ def parse(argv):
     return options
 
 
-def run(command, limit):
+def run(options, command):
     """The JSON lines of a program; what went wrong is shown, and its rows are missing then."""
     start = time.monotonic()
+    limit = min(options.limit, options.end - start)
+    if limit < 1:
+        return []
     try:
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=limit)
         out, problem = done.stdout, done.stderr.strip()[-600:] if done.returncode else None
     except subprocess.TimeoutExpired as late:
-        out, problem = (late.stdout or b"").decode(), f"more than {limit} s"
+        out, problem = (late.stdout or b"").decode(), f"more than {limit:.0f} s"
     name = " ".join(pathlib.Path(str(c)).name for c in command[:4])
     print(f"  {name}: {time.monotonic() - start:.1f} s{'; FAILED: ' + problem if problem else ''}", file=sys.stderr, flush=True)
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
@@ -63,18 +68,18 @@ def run(command, limit):
 
 def ours(options, row, folder):
     flags = [f for text in options.swan_flag for f in text.split()]
-    return run([options.swan, "bench", "-m", MODELS[row], "--weights", "random", "--device", options.device, "--size", options.size, "--frames",
+    return run(options, [options.swan, "bench", "-m", MODELS[row], "--weights", "random", "--device", options.device, "--size", options.size, "--frames",
                 options.frames, "--steps", options.steps, "--tokens", options.tokens, "--runs", options.runs, "--json", "-o",
-                pathlib.Path(folder) / "bench.mp4", *flags], options.limit)
+                pathlib.Path(folder) / "bench.mp4", *flags])
 
 
 def theirs(options, peer):
     python, geometry = sys.executable, ["--size", options.size, "--frames", options.frames, "--runs", options.runs]
     if peer == "umt5":
-        return run([python, HERE / "umt5.py", "--tokens", options.tokens, "--runs", options.runs], options.limit)
+        return run(options, [python, HERE / "umt5.py", "--tokens", options.tokens, "--runs", options.runs])
     if peer == "taehv":
-        return run([python, HERE / "taehv.py", *geometry], options.limit)
-    return run([python, HERE / "dit.py", peer, *geometry, "--steps", options.steps], options.limit)
+        return run(options, [python, HERE / "taehv.py", *geometry])
+    return run(options, [python, HERE / "dit.py", peer, *geometry, "--steps", options.steps])
 
 
 class Samples(dict):

@@ -125,7 +125,7 @@ class _Plan(ctypes.Structure):
 class _Report(ctypes.Structure):
     _fields_ = [("seed", ctypes.c_uint64), ("width", ctypes.c_int), ("height", ctypes.c_int), ("frames", ctypes.c_int),
                 ("fps", ctypes.c_int), ("steps", ctypes.c_int), ("text_s", ctypes.c_double), ("denoise_s", ctypes.c_double),
-                ("decode_s", ctypes.c_double), ("total_s", ctypes.c_double), ("session_bytes", ctypes.c_uint64),
+                ("decode_s", ctypes.c_double), ("total_s", ctypes.c_double), ("close_s", ctypes.c_double), ("session_bytes", ctypes.c_uint64),
                 ("process_peak_bytes", ctypes.c_uint64), ("device_bytes", ctypes.c_uint64), ("device_base_bytes", ctypes.c_uint64),
                 ("device_peak_bytes", ctypes.c_uint64), ("output_bytes", ctypes.c_uint64)]
 
@@ -297,6 +297,7 @@ class Video:
     denoise_s: float
     decode_s: float
     total_s: float
+    close_s: float
     session_bytes: int
     process_peak_bytes: int
     device_bytes: int

@@ -148,6 +148,7 @@ typedef struct swan_report {
     uint64_t seed;            /* the seed that was used */
     int width, height, frames, fps, steps;
     double text_s, denoise_s, decode_s, total_s; /* decode includes what encoding could not overlap */
+    double close_s;           /* of decode_s, what was left to do when the last frame was decoded */
     uint64_t session_bytes;   /* reserved; equals the plan's session_bytes */
     uint64_t process_peak_bytes; /* host memory */
     uint64_t device_bytes, device_base_bytes, device_peak_bytes; /* as in the plan; the peak is measured. 0 on the CPU */

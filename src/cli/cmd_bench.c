@@ -19,19 +19,6 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* When the last frame was decoded, and when the file was closed. */
-typedef struct watch {
-    double decoded_s, done_s;
-} watch;
-
-static bool on_progress(void *user, const swan_progress *p)
-{
-    watch *w = user;
-    if (p->phase == SWAN_PHASE_DECODE) w->decoded_s = p->elapsed_s;
-    if (p->phase == SWAN_PHASE_DONE) w->done_s = p->elapsed_s;
-    return true;
-}
-
 static void describe_device(const char *wanted, bench_result *r)
 {
     swan_device_summary d;
@@ -42,15 +29,14 @@ static void describe_device(const char *wanted, bench_result *r)
     r->ceiling = bench_find_ceiling(r->description);
 }
 
-static void keep(bench_result *r, int run, const watch *w)
+static void keep(bench_result *r, int run)
 {
     const swan_report *q = &r->report;
-    double rest = w->done_s - w->decoded_s;
     r->stage[BENCH_TEXT].seconds[run] = q->text_s;
     r->stage[BENCH_DENOISE].seconds[run] = q->denoise_s;
     r->stage[BENCH_STEP].seconds[run] = q->denoise_s / q->steps;
-    r->stage[BENCH_DECODE].seconds[run] = q->decode_s > rest ? q->decode_s - rest : 0;
-    r->stage[BENCH_CLOSE].seconds[run] = rest;
+    r->stage[BENCH_DECODE].seconds[run] = q->decode_s - q->close_s;
+    r->stage[BENCH_CLOSE].seconds[run] = q->close_s;
     r->stage[BENCH_TOTAL].seconds[run] = q->total_s;
 }
 
@@ -68,8 +54,6 @@ static void take_costs(bench_result *r)
 
 static swan_status measure(cli_args *args, bench_result *r)
 {
-    watch w = {0};
-    swan_callbacks callbacks = {.user = &w, .progress = on_progress};
     swan_engine *engine;
     double at = now_s();
     SWAN_TRY(swan_engine_open(args->params, NULL, &engine));
@@ -77,11 +61,11 @@ static swan_status measure(cli_args *args, bench_result *r)
     swan_session *session = NULL;
     swan_status status = swan_engine_plan(engine, args->params, &r->plan);
     at = now_s();
-    if (!status) status = swan_session_open(engine, args->params, &callbacks, &session);
+    if (!status) status = swan_session_open(engine, args->params, NULL, &session);
     r->session_s = now_s() - at;
     for (int i = 0; i < r->runs && !status; i++) {
         status = swan_session_generate(session, NULL, SEED, &r->report);
-        if (!status) keep(r, i, &w);
+        if (!status) keep(r, i);
     }
     if (!status) take_costs(r);
     swan_session_close(session);

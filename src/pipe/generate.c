@@ -143,6 +143,7 @@ static swan_status run(swan_session *s, const char *prompt, swan_output *output,
     SWAN_TRY(swan_clock_report(clock, SWAN_PHASE_DECODE, 0, s->size.frames));
     swan_frame_path path = {.session = s, .output = output, .dump = dump, .clock = clock};
     SWAN_TRY(swan_session_decode(s, &(swan_taehv_sink){swan_output_frame, &path}));
+    SWAN_TRY(swan_clock_mark(clock, SWAN_MARK_DECODED));
     SWAN_TRY(swan_dump_frames(dump));
     SWAN_TRY(swan_output_finish(output, &report->output_bytes));
     SWAN_TRY(s->engine->device.backend->synchronise(&s->stream)); /* where nobody wanted frames, nobody has waited for them */

@@ -37,6 +37,9 @@ swan_status swan_clock_laps(const swan_clock *c, swan_report *report)
     SWAN_TRY(backend->event_elapsed(&mark[SWAN_MARK_START], &mark[SWAN_MARK_TEXT], &report->text_s));
     SWAN_TRY(backend->event_elapsed(&mark[SWAN_MARK_TEXT], &mark[SWAN_MARK_DENOISED], &report->denoise_s));
     report->decode_s = report->total_s - report->text_s - report->denoise_s;
+    double decoding_s;
+    SWAN_TRY(backend->event_elapsed(&mark[SWAN_MARK_DENOISED], &mark[SWAN_MARK_DECODED], &decoding_s));
+    report->close_s = report->decode_s > decoding_s ? report->decode_s - decoding_s : 0;
     return SWAN_OK;
 }
 

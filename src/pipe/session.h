@@ -60,7 +60,7 @@ typedef struct swan_geometry_sizes {
 } swan_geometry_sizes;
 
 /* Points of the stream in a request. */
-enum { SWAN_MARK_START, SWAN_MARK_TEXT, SWAN_MARK_DENOISED, SWAN_MARK_UPLOADED, SWAN_MARKS };
+enum { SWAN_MARK_START, SWAN_MARK_TEXT, SWAN_MARK_DENOISED, SWAN_MARK_DECODED, SWAN_MARK_UPLOADED, SWAN_MARKS };
 
 struct swan_session {
     swan_engine *engine;
