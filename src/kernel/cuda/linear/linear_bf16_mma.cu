@@ -10,11 +10,19 @@
  * Roofline: the tensor cores; QKV of Wan 1.3B (M = 32,760, N = 4608, K = 1536) is 0.464 TFLOP: 2.8 ms on an RTX 4090 (165 TFLOPS
  * with fp32 sums), 1.5 ms on an A100 (312). An H100 reaches about 60 % of its 989 TFLOPS through mma.sync.
  *
- * Plan: a block owns 128 x 256 outputs (eight warps of 64 x 64; four stages of k = 32, 96 KiB, which is all that sm_86, 89 and
- * 120 have) or 128 x 128 (four warps, three stages, 48 KiB, two blocks to a multiprocessor), whichever needs fewer waves. Rows
- * of 64 B in shared memory, their 16-byte chunks swizzled so that ldmatrix has no conflicts. The fragments of the next half of a
- * stage are loaded while this one's products run. Epilogue: fp32 through shared memory, a warp for itself, so that y is read and
- * written in runs of 128 B. Blocks go in groups of 16 rows of tiles that sweep N, so that x and W come from L2. */
+ * Measured, 2026-11-22, one H100 80GB SXM (bench/LOG.md), TFLOPS at M = 32,760 on a cool card; in parentheses cuBLASLt, which has
+ * wgmma there: QKV 4608 x 1536 445 (770), O gated 393 (673), FFN1 gelu 402 (731), FFN2 gated 460 (743). A card that has got
+ * warm loses 10 to 15 %. Run on no other GPU.
+ *
+ * Plan: a block owns 128 x 128 outputs (four warps of 64 x 64, two blocks to a multiprocessor, four stages of k = 32, 64 KiB, or
+ * three where 100 KiB must do: sm_86, 89, 120) or, over a long K, 128 x 256 (eight warps, four stages, 96 KiB). Rows of 64 B in
+ * shared memory, their 16-byte chunks swizzled so that ldmatrix has no conflicts. The fragments of the next half of a stage are
+ * loaded while this one's products run. Epilogue: fp32 through shared memory, a warp for itself, so that y is read and written
+ * in runs of 128 B. Blocks go in groups of 16 rows of tiles that sweep N, so that x and W come from L2.
+ *
+ * Tried: wide blocks at K = 1536: equal for QKV, 5 to 10 % slower for O and FFN1; three stages of wide blocks: 3 to 8 % slower;
+ * groups of 8 and 32: equal; old values not prefetched: O 2 to 9 % slower. Not tried on a GPU: wide blocks that stay and fetch
+ * the next tile's first stage during the epilogue. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/mma.cuh"
@@ -37,8 +45,8 @@ struct params {
 };
 
 /* WN warps side by side: 64 columns each; two rows of them. */
-template <int WN> struct shape {
-    static constexpr int BN = 64 * WN, threads = 64 * WN, stages = WN == 4 ? 4 : 3;
+template <int WN, int STAGES> struct shape {
+    static constexpr int BN = 64 * WN, threads = 64 * WN, stages = STAGES, blocks = WN == 4 ? 1 : 2;
     static constexpr int a_bytes = BM * ROW_BYTES, stage_bytes = a_bytes + BN * ROW_BYTES;
     static constexpr int bytes = stages * stage_bytes;
     static_assert(bytes >= 2 * WN * 32 * PITCH * 4, "the epilogue is staged there too");
@@ -46,15 +54,15 @@ template <int WN> struct shape {
 };
 
 /* What one thread copies: rows threadIdx.x / 4 + i * ROWS of x and of W, always the same 16-byte chunk of k. */
-template <int WN> struct copier {
-    static constexpr int ROWS = shape<WN>::threads / 4, XS = BM / ROWS, WS = shape<WN>::BN / ROWS;
+template <typename S> struct copier {
+    static constexpr int ROWS = S::threads / 4, XS = BM / ROWS, WS = S::BN / ROWS;
     const __nv_bfloat16 *x, *w;
     int at_x[XS], at_w[WS]; /* elements from x and w */
     uint32_t dst;
     int left; /* columns from the chunk's first to K; the next stage's */
 };
 
-template <int WN> SWAN_DEV void start(copier<WN> &c, const params &p, uint32_t smem, int m0, int n0)
+template <typename S> SWAN_DEV void start(copier<S> &c, const params &p, uint32_t smem, int m0, int n0)
 {
     const int row = (int)threadIdx.x >> 2, chunk = (int)threadIdx.x & 3;
     c.x = p.x + m0 * p.ldx + chunk * 8;
@@ -68,15 +76,15 @@ template <int WN> SWAN_DEV void start(copier<WN> &c, const params &p, uint32_t s
 }
 
 /* The next stage into slot; zeros past K. */
-template <int WN> SWAN_DEV void copy(copier<WN> &c, int slot)
+template <typename S> SWAN_DEV void copy(copier<S> &c, int slot)
 {
-    const uint32_t to = c.dst + slot * shape<WN>::stage_bytes;
+    const uint32_t to = c.dst + slot * S::stage_bytes;
     const bool there = c.left > 0;
 #pragma unroll
     for (int i = 0; i < c.XS; i++) swan_copy16(to + i * c.ROWS * ROW_BYTES, c.x + c.at_x[i], there);
 #pragma unroll
     for (int i = 0; i < c.WS; i++)
-        swan_copy16(to + shape<WN>::a_bytes + i * c.ROWS * ROW_BYTES, c.w + c.at_w[i], there);
+        swan_copy16(to + S::a_bytes + i * c.ROWS * ROW_BYTES, c.w + c.at_w[i], there);
     swan_copy_commit();
     c.x += BK, c.w += BK, c.left -= BK;
 }
@@ -194,9 +202,10 @@ SWAN_DEV void store(const params &p, const float (&acc)[4][8][4], float *stage, 
     }
 }
 
-template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 ? 1 : 2) linear_bf16_mma(const params p)
+template <int WN, int STAGES>
+__global__ void __launch_bounds__(64 * WN, WN == 4 ? 1 : 2) linear_bf16_mma(const params p)
 {
-    using S = shape<WN>;
+    using S = shape<WN, STAGES>;
     extern __shared__ float4 raw[];
     const uint32_t smem = swan_smem_u32(raw);
     const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, wm = warp / WN, wn = warp % WN;
@@ -204,7 +213,7 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
     const int rows = min((int)GROUP, p.m_tiles - group * GROUP);
     const int m0 = (group * GROUP + at % rows) * BM, n0 = at / rows * S::BN;
     swan_grid_wait();
-    copier<WN> c;
+    copier<S> c;
     start(c, p, smem, m0, n0);
 #pragma unroll
     for (int i = 0; i < S::stages - 1; i++) copy(c, i);
@@ -240,13 +249,14 @@ template <int WN> __global__ void __launch_bounds__(shape<WN>::threads, WN == 4 
     store(p, acc, (float *)raw + warp * 32 * PITCH, m0 + wm * 64, n0 + wn * 64);
 }
 
-template <int WN> cudaError_t launch(cudaStream_t stream, params &p)
+template <int WN, int STAGES> cudaError_t launch(cudaStream_t stream, params &p)
 {
+    using S = shape<WN, STAGES>;
     const cudaError_t e =
-        cudaFuncSetAttribute(linear_bf16_mma<WN>, cudaFuncAttributeMaxDynamicSharedMemorySize, shape<WN>::bytes);
+        cudaFuncSetAttribute(linear_bf16_mma<WN, STAGES>, cudaFuncAttributeMaxDynamicSharedMemorySize, S::bytes);
     if (e) return e;
-    p.n_tiles = (p.N + shape<WN>::BN - 1) / shape<WN>::BN;
-    linear_bf16_mma<WN><<<(unsigned)(p.m_tiles * p.n_tiles), shape<WN>::threads, shape<WN>::bytes, stream>>>(p);
+    p.n_tiles = (p.N + S::BN - 1) / S::BN;
+    linear_bf16_mma<WN, STAGES><<<(unsigned)(p.m_tiles * p.n_tiles), S::threads, S::bytes, stream>>>(p);
     return cudaGetLastError();
 }
 
@@ -256,22 +266,25 @@ extern "C" int swan_cuda_linear_bf16_mma(cudaStream_t stream, const swan_linear_
 {
     params p;
     cudaError_t e;
-    int dev = 0, sms = 0;
+    int dev = 0, sms = 0, shared = 0;
     if (a->M < 1 || a->N < 1 || a->K < 1 || (unsigned)a->epilogue >= SWAN_EPI_COUNT ||
         (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate))
         return cudaErrorInvalidValue;
     if (a->M > 1 << 24 || a->N > 1 << 20 || a->K > 1 << 22 || a->ldx > 1 << 22 || ((a->N | a->K | a->ldx | a->ldy) & 7) ||
         swan_misaligned(a->x, a->w, a->y) || swan_misaligned(a->bias, a->gate))
         return cudaErrorNotSupported;
-    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev))) return e;
+    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
+        (e = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, dev)))
+        return e;
     p.x = (const __nv_bfloat16 *)a->x, p.w = (const __nv_bfloat16 *)a->w, p.y = (__nv_bfloat16 *)a->y;
     p.bias = a->bias, p.gate = a->gate;
     p.ldx = a->ldx, p.ldy = a->ldy;
     p.M = (int)a->M, p.N = (int)a->N, p.K = (int)a->K;
     p.m_tiles = (p.M + BM - 1) / BM;
     p.epilogue = a->epilogue;
-    /* Two narrow blocks take as long as a wide one; the wide one reads less. */
+    /* Two narrow blocks take as long as a wide one and hide each other's ends; the wide one reads less, which is the better
+     * over a long K, unless it needs more waves. */
     const int64_t wide = (int64_t)p.m_tiles * ((p.N + 255) / 256), narrow = (int64_t)p.m_tiles * ((p.N + 127) / 128);
-    if ((wide + sms - 1) / sms <= (narrow + 2 * sms - 1) / (2 * sms)) return launch<4>(stream, p);
-    return launch<2>(stream, p);
+    if (p.K > 4096 && (wide + sms - 1) / sms <= (narrow + 2 * sms - 1) / (2 * sms)) return launch<4, 4>(stream, p);
+    return shared < 2 * (shape<2, 4>::bytes + 1024) ? launch<2, 3>(stream, p) : launch<2, 4>(stream, p);
 }

@@ -107,7 +107,8 @@ template <typename T> cudaError_t run_coarse(cudaStream_t stream, const swan_vsa
     if (a.tiles < 1 || a.tiles > MAX_TILES || a.topk < 1 || a.topk > a.tiles || a.heads < 1 || a.heads > 65535)
         return cudaErrorInvalidValue;
     const dim3 grid((unsigned)a.tiles, (unsigned)a.heads);
-    vsa_coarse_naive<T><<<grid, 256, (size_t)a.tiles * sizeof(float), stream>>>(a);
+    /* whole 16 bytes: ptxas makes one load of four scores where the loop over i ends, and uses as many as there are */
+    vsa_coarse_naive<T><<<grid, 256, (size_t)((a.tiles + 3) & ~3) * sizeof(float), stream>>>(a);
     return cudaGetLastError();
 }
 
