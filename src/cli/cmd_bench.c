@@ -22,10 +22,16 @@ static double now_s(void)
 static void describe_device(const char *wanted, bench_result *r)
 {
     swan_device_summary d;
-    const char *name = !wanted || !*wanted || !strcmp(wanted, "auto") ? "cpu" : !strcmp(wanted, "cuda") ? "cuda:0" : wanted;
-    snprintf(r->device, sizeof r->device, "%s", name);
+    bool any = !wanted || !*wanted || !strcmp(wanted, "auto");
+    snprintf(r->device, sizeof r->device, "%s", any ? "cpu" : !strcmp(wanted, "cuda") ? "cuda:0" : wanted);
+    /* the engine takes the first GPU that it can */
+    for (size_t i = 0; any && swan_device_at(i, &d); i++)
+        if (d.usable && strcmp(d.name, "cpu") != 0) {
+            snprintf(r->device, sizeof r->device, "%s", d.name);
+            break;
+        }
     for (size_t i = 0; swan_device_at(i, &d); i++)
-        if (!strcmp(d.name, name)) snprintf(r->description, sizeof r->description, "%s", d.description);
+        if (!strcmp(d.name, r->device)) snprintf(r->description, sizeof r->description, "%s", d.description);
     r->ceiling = bench_find_ceiling(r->description);
 }
 

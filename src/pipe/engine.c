@@ -36,17 +36,28 @@ swan_status swan_engine_no_decoder(const swan_engine *engine)
 
 bool swan_engine_on_host(const swan_engine *e) { return e->device.info.index == SWAN_DEVICE_HOST; }
 
-/* "auto" is the host until a GPU has made its first video. */
-static swan_status open_device(swan_engine *e)
+/* The first GPU that kernels here run on and that opens; without one the host. */
+static swan_status open_any_device(swan_engine *e, const swan_callbacks *callbacks)
+{
+    swan_device_info list[SWAN_DEVICE_MAX];
+    int count = swan_device_list(list);
+    for (int i = 1; i < count; i++) {
+        if (!list[i].arch) continue;
+        if (swan_device_open(list[i].index, &e->device) == SWAN_OK) return SWAN_OK;
+        swan_engine_log(callbacks, SWAN_LOG_WARN, "%s; running on the CPU", swan_last_error());
+    }
+    return swan_device_open(SWAN_DEVICE_HOST, &e->device);
+}
+
+static swan_status open_device(swan_engine *e, const swan_callbacks *callbacks)
 {
     const char *name = e->params->device;
-    int index = SWAN_DEVICE_HOST;
-    if (name && !strcmp(name, "cuda")) index = 0;
-    else if (name && !strncmp(name, "cuda:", 5) && strlen(name) < 8 && name[5] && strspn(name + 5, "0123456789") == strlen(name + 5))
-        index = (int)strtol(name + 5, NULL, 10);
-    else if (name && strcmp(name, "auto") != 0 && strcmp(name, "cpu") != 0)
-        return SWAN_FAIL(SWAN_E_INVALID, "device: wanted auto, cpu, cuda or cuda:N, found \"%s\"", name);
-    return swan_device_open(index, &e->device);
+    if (!name || !strcmp(name, "auto")) return open_any_device(e, callbacks);
+    if (!strcmp(name, "cpu")) return swan_device_open(SWAN_DEVICE_HOST, &e->device);
+    if (!strcmp(name, "cuda")) return swan_device_open(0, &e->device);
+    if (!strncmp(name, "cuda:", 5) && strlen(name) < 8 && name[5] && strspn(name + 5, "0123456789") == strlen(name + 5))
+        return swan_device_open((int)strtol(name + 5, NULL, 10), &e->device);
+    return SWAN_FAIL(SWAN_E_INVALID, "device: wanted auto, cpu, cuda or cuda:N, found \"%s\"", name);
 }
 
 /* The items of "a.b=c,…" that are for slots of images (convolutions and image.*), or the others. */
@@ -317,7 +328,7 @@ static swan_status place_weights(swan_engine *e, const swan_callbacks *callbacks
 
 static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
 {
-    SWAN_TRY(open_device(e));
+    SWAN_TRY(open_device(e, callbacks));
     SWAN_TRY(e->device.backend->stream_open(&e->device, &e->stream));
     e->resident_bytes = swan_usage_resident();
     e->device_base_bytes = swan_usage_device(e);
