@@ -109,7 +109,7 @@ static pool open_pool(const char *directory, const char *marker)
     static const char *argument[4];
     pool p;
     const swan_jobs_config jobs = {.directory = directory, .queue_max = 50, .attempts_max = 2, .keep_s = 100};
-    swan_workers_config workers = {.count = 1, .stall_s = 1, .grace_s = 1};
+    swan_workers_config workers = {.count = 1, .stall_s = 2 /* ThreadSanitizer lets a process end after one */, .grace_s = 1};
     argument[0] = "swan", argument[1] = "worker", argument[2] = marker, argument[3] = NULL;
     workers.argument[0] = argument;
     assert_int_equal(swan_jobs_open(&jobs, &p.jobs), SWAN_OK);
