@@ -38,6 +38,7 @@ static inline swan_params *test_params(const char *model, const char *const *set
     assert_ok(swan_params_set(p, "num_frames", "9"));
     assert_ok(swan_params_set(p, "num_inference_steps", "2"));
     assert_ok(swan_params_set(p, "threads", "2"));
+    assert_ok(swan_params_set(p, "device", "cpu")); /* also where there is a GPU, which "auto" would take */
     for (; settings && *settings; settings++) {
         const char *equals = strchr(*settings, '=');
         char key[64];

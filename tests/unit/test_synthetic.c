@@ -13,6 +13,7 @@ static swan_params *params_of(const char *name)
     assert_ok(swan_params_set(p, "model", name));
     assert_ok(swan_params_set(p, "weights", "random"));
     assert_ok(swan_params_set(p, "threads", "2"));
+    assert_ok(swan_params_set(p, "device", "cpu"));
     return p;
 }
 
