@@ -54,6 +54,7 @@ SWAN_CUDA_FAST(vsa_pool, vec)           /* D a multiple of 8 */
 SWAN_CUDA_FAST(vsa_coarse, mma)         /* head_dim 128, at most 1216 tiles (shared memory holds 16 rows of scores) */
 SWAN_CUDA_FAST(linear_bf16, sm90)       /* K and N multiples of 8 */
 SWAN_CUDA_FAST(linear_bf16, skinny)     /* M at most 128, K and N multiples of 8; wants a workspace */
+SWAN_CUDA_FAST(linear_bf16, skinny_sm90) /* the same, M at most 256 */
 SWAN_CUDA_FAST(attn_dense, sm90)        /* head_dim 128; no rel_bias */
 SWAN_CUDA_FAST(attn_block_sparse, sm90) /* head_dim 128 */
 SWAN_CUDA_FAST(linear_bf16, mma)        /* K and N multiples of 8 */
@@ -69,6 +70,7 @@ SWAN_CUDA_FAST(conv_up2x2, sm90)   /* Cx and Cout multiples of 64 */
 SWAN_CUDA_FAST(image_to_i420, vec) /* W a multiple of 8 */
 #undef SWAN_CUDA_FAST
 size_t swan_cuda_linear_bf16_skinny_bytes(const swan_linear_bf16_args *a); /* of workspace, for the current GPU */
+size_t swan_cuda_linear_bf16_skinny_sm90_bytes(const swan_linear_bf16_args *a);
 
 /* attn_dense_sm90 for at most 512 keys; attn_dense_sm90 calls it. */
 int swan_cuda_attn_dense_short_sm90(struct CUstream_st *stream, const swan_attn_dense_args *a);

@@ -10,15 +10,19 @@ static inline bool swan_linear_direct(const swan_linear_args *a)
     return !a->bias && (a->epilogue == SWAN_EPI_NONE || a->epilogue == SWAN_EPI_ADD);
 }
 
-/* Few rows: the time is that of reading W, which the skinny row does best. It declines sizes that are no multiples of 8. */
+/* Few rows: the time is that of reading W, which the skinny rows do best. They decline sizes that are no multiples of 8. */
 static inline bool swan_linear_is_skinny(const swan_linear_args *a)
 {
     return a->M <= 128;
 }
+static inline bool swan_linear_is_skinny_sm90(const swan_linear_args *a)
+{
+    return a->M <= 256;
+}
 
-/* On sm_90, where it is not skinny: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) equal, so ours, which
- * needs no library; at N = K, wider and narrower cuBLASLt is 5 to 20 % faster in one call, and not when it needs a second
- * kernel. */
+/* On sm_90, where it is not skinny: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) ours
+ * is 3 to 4 % faster and needs no library; at N = K it is level at M = 32,760 and 8 % slower at 23,296, and where old values are
+ * added 6 to 14 % slower than one call of cuBLASLt; not slower than two. */
 static inline bool swan_linear_prefers_cublaslt(const swan_linear_args *a)
 {
     return swan_linear_direct(a) && !(a->M >= 8192 && a->N == 3 * a->K);

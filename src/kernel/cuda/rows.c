@@ -80,6 +80,7 @@ FAST(attn, block_sparse, mma_small)
 FAST(attn, block_sparse, sm90)
 FAST(linear, bf16, sm90)
 FAST(linear, bf16, skinny)
+FAST(linear, bf16, skinny_sm90)
 #undef FAST
 
 /* What it does not take (heads of 64 channels, positional bias: the text encoder) is not worth more than mma. */
@@ -109,6 +110,12 @@ size_t swan_linear_bf16_skinny_workspace(const swan_linear_bf16_args *a, const s
     return swan_cuda_linear_bf16_skinny_bytes(a);
 }
 
+size_t swan_linear_bf16_skinny_sm90_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
+{
+    (void)s;
+    return swan_cuda_linear_bf16_skinny_sm90_bytes(a);
+}
+
 /* skinny for few rows, else mma. */
 swan_status swan_linear_bf16_mma_skinny(swan_stream *s, const swan_linear_bf16_args *a)
 {
@@ -120,10 +127,10 @@ size_t swan_linear_bf16_mma_skinny_workspace(const swan_linear_bf16_args *a, con
     return swan_linear_is_skinny(a) ? swan_linear_bf16_skinny_workspace(a, s) : 0;
 }
 
-/* skinny, sm90 and cublaslt, whichever the policy says. */
+/* skinny_sm90, sm90 and cublaslt, whichever the policy says. */
 swan_status swan_linear_bf16_sm90_lt(swan_stream *s, const swan_linear_bf16_args *a)
 {
-    if (swan_linear_is_skinny(a)) return swan_linear_bf16_skinny(s, a);
+    if (swan_linear_is_skinny_sm90(a)) return swan_linear_bf16_skinny_sm90(s, a);
     int error = swan_linear_prefers_cublaslt(a) ? swan_cublaslt_linear_bf16(s->cuda, a) : cudaErrorNotSupported;
     if (error == cudaErrorNotSupported) return swan_linear_bf16_sm90(s, a);
     return error ? swan_cuda_status(error, "linear.bf16=sm90_lt") : SWAN_OK;
@@ -131,6 +138,6 @@ swan_status swan_linear_bf16_sm90_lt(swan_stream *s, const swan_linear_bf16_args
 
 size_t swan_linear_bf16_sm90_lt_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
 {
-    if (swan_linear_is_skinny(a)) return swan_linear_bf16_skinny_workspace(a, s);
+    if (swan_linear_is_skinny_sm90(a)) return swan_linear_bf16_skinny_sm90_workspace(a, s);
     return swan_linear_prefers_cublaslt(a) ? swan_linear_bf16_cublaslt_workspace(a, s) : 0;
 }

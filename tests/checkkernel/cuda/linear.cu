@@ -188,49 +188,62 @@ const struct {
     {"linear.bf16 mma", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_mma(0, a); }, true},
     {"linear.bf16 sm90", [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_sm90(0, a); }, true}};
 
-/* Few rows: tails of every size, every epilogue, and the text encoder's matrices. */
-void check_skinny(bool quick)
+/* The rows for few rows of x. */
+struct skinny_row {
+    const char *name;
+    int (*run)(cudaStream_t, const swan_linear_bf16_args *);
+    size_t (*bytes)(const swan_linear_bf16_args *);
+    int most; /* M */
+};
+const skinny_row skinny_rows[] = {
+    {"linear.bf16 skinny", swan_cuda_linear_bf16_skinny, swan_cuda_linear_bf16_skinny_bytes, 128},
+    {"linear.bf16 skinny_sm90", swan_cuda_linear_bf16_skinny_sm90, swan_cuda_linear_bf16_skinny_sm90_bytes, 256}};
+
+/* Tails of every size, every epilogue, and the text encoder's matrices. */
+void check_skinny(const skinny_row &r, bool quick)
 {
-    const linear_fn f = [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_skinny(0, a); };
     std::vector<shape> cases;
     for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
         cases.push_back({epi == SWAN_EPI_ADD ? 128 : 33 + epi, 264, 712, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
-    for (int M : quick ? std::vector<int>{1, 65} : std::vector<int>{1, 7, 31, 32, 63, 64, 65, 96, 97, 127, 128})
+    for (int M : quick ? std::vector<int>{1, 65, 200}
+                       : std::vector<int>{1, 7, 31, 32, 63, 64, 65, 96, 97, 127, 128, 129, 200, 255, 256})
         cases.push_back({M, 256, 1000, SWAN_EPI_NONE, true, false});
     for (int K : {8, 56, 64, 72, 256, 320}) cases.push_back({20, 136, K, SWAN_EPI_ADD, false, false});
     if (!quick) {
         for (int N : {8, 120, 128, 136, 9216}) cases.push_back({1, N, 1536, SWAN_EPI_SILU, true, true});
-        for (int M : {17, 64, 100, 128}) {
+        for (int M : {17, 64, 100, 128, 190}) {
             cases.push_back({M, 4096, 4096, M == 64 ? SWAN_EPI_NONE : SWAN_EPI_ADD, false, false});
             cases.push_back({M, 10240, 4096, M == 64 ? SWAN_EPI_GELU : SWAN_EPI_MUL, false, false});
             cases.push_back({M, 4096, 10240, SWAN_EPI_ADD, false, M == 64});
         }
     }
     for (shape &c : cases) {
+        if (c.M > r.most) continue;
         swan_linear_bf16_args a = {};
         a.M = c.M, a.N = c.N, a.K = c.K, a.ldx = a.K, a.ldy = a.N;
-        c.workspace = swan_cuda_linear_bf16_skinny_bytes(&a);
-        run_case("linear.bf16 skinny", f, c);
+        c.workspace = r.bytes(&a);
+        run_case(r.name, [&](const swan_linear_bf16_args *args) { return r.run(0, args); }, c);
     }
 }
 
 /* The text encoder with M tokens: its matrices one shape at a time, from 24 places so that they come from memory; all of them
  * as a graph; and that with everything between them. */
 struct encoder {
-    matrix w{24 * 47104, 4096}, x{128, 10240}, y{128, 10240}, h{128, 4096}, q{128, 4096}, k{128, 4096}, v{128, 4096};
-    buffer workspace{40 << 20}, weight{4096 * 4}, table{64 * 32 * 4}, ids{64 * 255 * 4}, bias{64 * 255 * 4};
+    matrix w{24 * 47104, 4096}, x{256, 10240}, y{256, 10240}, h{256, 4096}, q{256, 4096}, k{256, 4096}, v{256, 4096};
+    buffer workspace{40 << 20}, weight{4096 * 4}, table{64 * 32 * 4}, ids{64 * 511 * 4}, bias{64 * 511 * 4};
+    const skinny_row *row = nullptr;
     encoder()
     {
         fill(w, 0.02f), fill(x), fill(y), fill(h), fill(q), fill(k), fill(v);
         fill_f32(weight.at<float>(), 4096, 0.1f, 1.0f), fill_f32(table.at<float>(), 64 * 32, 1.0f, 0.0f);
         CK(cudaMemset(ids.at<int32_t>(), 0, ids.bytes));
     }
-    void multiply(cudaStream_t s, int64_t row, int M, int N, int K, const matrix &from, const matrix &to, swan_epilogue epi) const
+    void multiply(cudaStream_t s, int64_t at, int M, int N, int K, const matrix &from, const matrix &to, swan_epilogue epi) const
     {
         swan_linear_bf16_args a = {};
-        a.x = from.p(), a.w = w.p() + row * 4096, a.y = to.p(), a.workspace = workspace.at<char>();
+        a.x = from.p(), a.w = w.p() + at * 4096, a.y = to.p(), a.workspace = workspace.at<char>();
         a.M = M, a.N = N, a.K = K, a.ldx = K, a.ldy = N, a.epilogue = epi;
-        CK(swan_cuda_linear_bf16_skinny(s, &a));
+        CK(row->run(s, &a));
     }
     void norm(cudaStream_t s, int M) const
     {
@@ -253,47 +266,41 @@ struct encoder {
     void layers(cudaStream_t s, int M, bool all) const
     {
         for (int layer = 0; layer < 24; layer++) {
-            int64_t row = layer * 47104ll;
+            int64_t at = layer * 47104ll;
             if (all) norm(s, M);
-            for (const matrix *to : {&q, &k, &v}) multiply(s, row, M, 4096, 4096, h, *to, SWAN_EPI_NONE), row += 4096;
+            for (const matrix *to : {&q, &k, &v}) multiply(s, at, M, 4096, 4096, h, *to, SWAN_EPI_NONE), at += 4096;
             if (all) attend(s, M);
-            multiply(s, row, M, 4096, 4096, h, x, SWAN_EPI_ADD), row += 4096;
+            multiply(s, at, M, 4096, 4096, h, x, SWAN_EPI_ADD), at += 4096;
             if (all) norm(s, M);
-            multiply(s, row, M, 10240, 4096, h, y, SWAN_EPI_GELU), row += 10240;
-            multiply(s, row, M, 10240, 4096, h, y, SWAN_EPI_MUL), row += 10240;
-            multiply(s, row, M, 4096, 10240, y, x, SWAN_EPI_ADD);
+            multiply(s, at, M, 10240, 4096, h, y, SWAN_EPI_GELU), at += 10240;
+            multiply(s, at, M, 10240, 4096, h, y, SWAN_EPI_MUL), at += 10240;
+            multiply(s, at, M, 4096, 10240, y, x, SWAN_EPI_ADD);
         }
     }
 };
 
-void bench_skinny()
+void bench_skinny(encoder &e, cudaStream_t stream, int M)
 {
-    encoder e;
-    cudaStream_t stream;
-    CK(cudaStreamCreate(&stream));
-    for (int M : {1, 32, 64, 96, 128}) {
-        const int shapes[3][2] = {{4096, 4096}, {10240, 4096}, {4096, 10240}};
-        for (auto &s : shapes) {
-            const float ms = time_ms(3, [&](int) {
-                for (int i = 0; i < 48; i++)
-                    e.multiply(0, i % 24 * 47104ll, M, s[0], s[1], s[1] > 4096 ? e.y : e.h, s[0] > 4096 ? e.y : e.q, SWAN_EPI_NONE);
-            }) / 48;
-            printf("linear.bf16 skinny M=%d N=%d K=%d  %7.4f ms  %5.2f TB/s of W\n", M, s[0], s[1], ms, 2.0 * s[0] * s[1] / ms * 1e-9);
-        }
-        for (bool all : {false, true}) {
-            cudaGraph_t graph;
-            cudaGraphExec_t exec;
-            CK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-            e.layers(stream, M, all);
-            CK(cudaStreamEndCapture(stream, &graph));
-            CK(cudaGraphInstantiate(&exec, graph, 0));
-            const float ms = time_ms(9, [&](int) { CK(cudaGraphLaunch(exec, 0)); });
-            printf("%s M=%d, 24 layers as a graph  %7.3f ms  %5.2f TB/s of W\n", all ? "text encoder" : "linear.bf16 skinny", M, ms,
-                   e.w.mem.bytes / ms * 1e-9);
-            cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
-        }
+    const int shapes[3][2] = {{4096, 4096}, {10240, 4096}, {4096, 10240}};
+    for (auto &s : shapes) {
+        const float ms = time_ms(3, [&](int) {
+            for (int i = 0; i < 48; i++)
+                e.multiply(0, i % 24 * 47104ll, M, s[0], s[1], s[1] > 4096 ? e.y : e.h, s[0] > 4096 ? e.y : e.q, SWAN_EPI_NONE);
+        }) / 48;
+        printf("%s M=%d N=%d K=%d  %7.4f ms  %5.2f TB/s of W\n", e.row->name, M, s[0], s[1], ms, 2.0 * s[0] * s[1] / ms * 1e-9);
     }
-    cudaStreamDestroy(stream);
+    for (bool all : {false, true}) {
+        cudaGraph_t graph;
+        cudaGraphExec_t exec;
+        CK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+        e.layers(stream, M, all);
+        CK(cudaStreamEndCapture(stream, &graph));
+        CK(cudaGraphInstantiate(&exec, graph, 0));
+        const float ms = time_ms(9, [&](int) { CK(cudaGraphLaunch(exec, 0)); });
+        printf("%s M=%d, 24 layers %s as a graph  %7.3f ms  %5.2f TB/s of W\n", e.row->name, M, all ? "of UMT5" : "of products", ms,
+               e.w.mem.bytes / ms * 1e-9);
+        cudaGraphExecDestroy(exec), cudaGraphDestroy(graph);
+    }
 }
 
 } // namespace
@@ -318,12 +325,24 @@ void check_linear(bool quick)
             run_case(r.name, r.f, {23296, 1536, 1536, SWAN_EPI_ADD, true, false});
         }
     }
-    check_skinny(quick);
+    for (auto &r : skinny_rows)
+        if (wanted(r.name)) check_skinny(r, quick);
 }
 
 void bench_linear()
 {
-    if (wanted("linear.bf16 skinny")) bench_skinny();
+    if (wanted(skinny_rows[0].name) || wanted(skinny_rows[1].name)) {
+        encoder e;
+        cudaStream_t stream;
+        CK(cudaStreamCreate(&stream));
+        for (auto &r : skinny_rows)
+            for (int M : {1, 32, 64, 96, 128, 256}) {
+                if (!wanted(r.name) || M > r.most) continue;
+                e.row = &r;
+                bench_skinny(e, stream, M);
+            }
+        cudaStreamDestroy(stream);
+    }
     const struct {
         const char *name;
         int N, K;

@@ -61,6 +61,7 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
 #define SWAN_WG_S13 "%104,%105,%106,%107,%108,%109,%110,%111,"
 #define SWAN_WG_S14 "%112,%113,%114,%115,%116,%117,%118,%119,"
 #define SWAN_WG_S15 "%120,%121,%122,%123,%124,%125,%126,%127"
+#define SWAN_WG_L32 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 "%24,%25,%26,%27,%28,%29,%30,%31"
 #define SWAN_WG_L64 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 SWAN_WG_S3 SWAN_WG_S4 SWAN_WG_S5 SWAN_WG_S6 SWAN_WG_S7
 #define SWAN_WG_L128                                                                                                 \
     SWAN_WG_L64 "," SWAN_WG_S8 SWAN_WG_S9 SWAN_WG_S10 SWAN_WG_S11 SWAN_WG_S12 SWAN_WG_S13 SWAN_WG_S14 SWAN_WG_S15
@@ -83,6 +84,7 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
                      : BIND                                                                                          \
                      : "l"(da), "l"(db), "r"(keep));                                                                 \
     }
+SWAN_WG_SS(64, SWAN_WG_L32, SWAN_WG_D32(0), 32, 33, 34)
 SWAN_WG_SS(128, SWAN_WG_L64, SWAN_WG_D64, 64, 65, 66)
 SWAN_WG_SS(256, SWAN_WG_L128, SWAN_WG_D128, 128, 129, 130)
 

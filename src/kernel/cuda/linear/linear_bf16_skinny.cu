@@ -10,6 +10,10 @@
  * Roofline: bytes of W over copy bandwidth: 4096 x 4096 33.5 MB, 11.5 us at 2.93 TB/s; 10,240 x 4096 83.9 MB, 28.6 us. At
  * M = 128 this takes 370 TFLOPS of mma.sync, and x comes from L2 once for every 128 rows of W: as many bytes as W.
  *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench linear only=skinny` (bench/LOG.md), M = 32 / 64 / 128: 4096 x 4096 18.4 /
+ * 20.6 / 27.9 us; 10,240 x 4096 37.1 / 42.8 / 56.1 us, 2.26 / 1.96 / 1.49 TB/s of W. A k block takes 0.8 us at M = 32 (bandwidth: 0.74)
+ * and 1.2 at 128; the rest is the end of a tile, 6 to 9 us a launch. On sm_90 linear_bf16_skinny_sm90.cu is faster.
+ *
  * Plan: y^T = W x^T, so that W is the 16-row operand. A block's eight warps are 4 groups of 32 rows of W x 2 halves of each
  * 64 columns, all tokens in every warp.
  * - The order of k inside a product is free: a lane takes 8 neighbouring values (16 bytes) of its row for two k16 steps, and
@@ -22,39 +26,25 @@
  * - y in accumulator order is y^T; 8 x 8 transposes in registers (movmatrix) give accesses of 16 bytes a token.
  * - Launched programmatically dependent: the first stages of W are on their way before the kernel that makes x has ended. */
 #include "kernel/cuda/common/align.cuh"
-#include "kernel/cuda/common/apply.cuh"
+#include "kernel/cuda/common/epilogue.cuh"
 #include "kernel/cuda/common/mma.cuh"
 #include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/launch.h"
+#include "kernel/cuda/linear/skinny.cuh"
 
-#include <atomic>
 #include <cuda_runtime.h>
 
 namespace
 {
 
-enum {
-    BN = 128, /* rows of W */
-    BK = 64,
-    THREADS = 256,
-    W_BYTES = BN * BK * 2,
-    OWNERS = 16 /* blocks that add up one tile, at most */
-};
+enum { BN = SWAN_SKINNY_BN, BK = SWAN_SKINNY_BK, THREADS = SWAN_SKINNY_THREADS, W_BYTES = BN * BK * 2 };
 
 struct params {
     const __nv_bfloat16 *x, *w;
-    __nv_bfloat16 *y;
-    const float *bias, *gate;
-    float4 *part;             /* [blocks][2][NT][THREADS], see place_of */
-    unsigned long long *flag; /* [blocks][2][OWNERS] */
-    unsigned long long number;
-    int64_t ldx, ldy;
-    int M, N, K, k_blocks, units, epilogue; /* unit = (tile of BN rows, k block), k inner */
+    int64_t ldx;
+    int K;
+    swan_skinny to;
 };
-
-/* Block b owns the units from first(b) to first(b + 1) - 1. */
-SWAN_DEV int first_unit(const params &p, int b) { return (int)((int64_t)p.units * b / gridDim.x); }
-SWAN_DEV int block_of(const params &p, int unit) { return (int)(((int64_t)(unit + 1) * gridDim.x - 1) / p.units); }
 
 /* Where a unit's operands are; steps through a block's units. */
 struct cursor {
@@ -62,7 +52,7 @@ struct cursor {
     __device__ __forceinline__ void step(const params &p)
     {
         k += BK;
-        if (k >= p.k_blocks * BK) k = 0, row += BN;
+        if (k >= p.to.k_blocks * BK) k = 0, row += BN;
     }
 };
 
@@ -74,7 +64,7 @@ SWAN_DEV void load_w(const params &p, uint32_t stage, const cursor &c)
     const __nv_bfloat16 *from = p.w + (int64_t)row * p.K + k;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        const bool in = k < p.K && row + 8 * i < p.N;
+        const bool in = k < p.K && row + 8 * i < p.to.N;
         swan_copy16(stage + ((warp * 4 + i) * 32 + lane) * 16, in ? from + (int64_t)8 * i * p.K : p.w, in);
     }
 }
@@ -86,7 +76,7 @@ template <int NT> SWAN_DEV void load_x(const params &p, uint32_t stage, const cu
 #pragma unroll
     for (int i = 0; i < NT / 4; i++) {
         const int m = i * 32 + (threadIdx.x >> 3), chunk = threadIdx.x & 7, k = c.k + chunk * 8;
-        const bool in = m < p.M && k < p.K;
+        const bool in = m < p.to.M && k < p.K;
         swan_copy16(stage + m * 128 + ((chunk ^ (m & 1) << 2) << 4), in ? p.x + m * p.ldx + k : p.x, in);
     }
 }
@@ -150,110 +140,14 @@ template <int NT> SWAN_DEV void merge(float4 (&sum)[NT], const float (&acc)[2][N
     }
 }
 
-/* Lane (g, t) has column 2t, 2t + 1 of row g of an 8 x 8 matrix of bf16, and gets those of row g of its transpose. */
-SWAN_DEV uint32_t transpose(uint32_t v)
-{
-    uint32_t r;
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
-    return r;
-}
-
-/* One item: rows n and n + 8 of W (this lane's g), tokens 2t and 2t + 1 from m on. */
-SWAN_DEV void put(const params &p, const float4 &v, int m, int n0)
-{
-    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const int n = n0 + 8 * h + g, at = n0 + 8 * h + 2 * t;
-        const bool in = m + g < p.M && at < p.N;
-        uint32_t *y = (uint32_t *)(p.y + (m + g) * p.ldy + at), old = 0;
-        if (p.epilogue >= SWAN_EPI_MUL) old = transpose(in ? *y : 0);
-        const float b = p.bias && n < p.N ? __ldg(p.bias + n) : 0.0f;
-        const float gate = p.epilogue == SWAN_EPI_GATED_ADD && n < p.N ? __ldg(p.gate + n) : 0.0f;
-        const float lo = swan_apply(p.epilogue, (h ? v.z : v.x) + b, gate, __uint_as_float(old << 16));
-        const float hi = swan_apply(p.epilogue, (h ? v.w : v.y) + b, gate, __uint_as_float(old & 0xffff0000u));
-        const uint32_t out = transpose(swan_pack_bf16(lo, hi));
-        if (in) *y = out;
-    }
-}
-
-/* The blocks that share a tile: first .. last, of which the first `owners` add it up. */
-struct share {
-    int first, last, owners;
-};
-SWAN_DEV share share_of(const params &p, int tile)
-{
-    share s = {block_of(p, tile * p.k_blocks), block_of(p, (tile + 1) * p.k_blocks - 1), 1};
-    if (s.last > s.first) s.owners = min(s.last - s.first + (first_unit(p, s.last + 1) == (tile + 1) * p.k_blocks), (int)OWNERS);
-    return s;
-}
-
-/* A block may have sums of two shared tiles in the workspace at a time: of the one that it begins, and of the one before. */
-SWAN_DEV int place_of(const share &s, int b) { return 2 * b + (b == s.first); }
-
-/* Item k of a tile belongs to owner k % owners. Leaves the others' for them, and takes what they have of this one's. */
-template <int NT> SWAN_DEV void exchange_parts(const params &p, float4 (&sum)[NT], const share &s)
-{
-    const int me = (int)blockIdx.x - s.first, t = threadIdx.x, place = place_of(s, (int)blockIdx.x);
-    float4 *mine = p.part + (int64_t)place * NT * THREADS + t;
-#pragma unroll
-    for (int k = 0; k < NT; k++)
-        if (k % s.owners != me) __stcg(mine + k * THREADS, sum[k]);
-    __syncthreads();
-    if (t < s.owners && t != me) {
-        __threadfence();
-        asm volatile("st.release.gpu.global.u64 [%0], %1;" ::"l"(p.flag + place * OWNERS + t), "l"(p.number) : "memory");
-    }
-    if (me >= s.owners) return;
-    for (int b = s.first + t; b <= s.last; b += THREADS) {
-        if (b == (int)blockIdx.x) continue;
-        unsigned long long *flag = p.flag + place_of(s, b) * OWNERS + me, is;
-        do asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(is) : "l"(flag) : "memory");
-        while (is != p.number);
-        *flag = 0;
-    }
-    __syncthreads();
-    for (int b0 = s.first; b0 <= s.last; b0 += 4) {
-#pragma unroll
-        for (int k = 0; k < NT; k++)
-            if (k % s.owners == me) {
-                float4 v[4];
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const int b = b0 + i;
-                    v[i] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                    if (b <= s.last && b != (int)blockIdx.x) v[i] = __ldcg(p.part + ((int64_t)place_of(s, b) * NT + k) * THREADS + t);
-                }
-#pragma unroll
-                for (int i = 0; i < 4; i++) sum[k].x += v[i].x, sum[k].y += v[i].y, sum[k].z += v[i].z, sum[k].w += v[i].w;
-            }
-    }
-}
-
-/* The sums of one tile, or of this block's part of it, go where they belong. */
-template <int NT> SWAN_DEV void finish(const params &p, const float (&acc)[2][NT][4], uint32_t exchange, int tile)
-{
-    const share s = share_of(p, tile);
-    const int me = (int)blockIdx.x - s.first, warp = threadIdx.x >> 5;
-    float4 sum[NT];
-    merge<NT>(sum, acc, exchange);
-    if (s.last > s.first) exchange_parts<NT>(p, sum, s);
-    if (me >= s.owners) return;
-#pragma unroll
-    for (int k = 0; k < NT; k++) {
-        const int m = ((warp >> 2) * (NT / 2) + k % (NT / 2)) * 8;
-        if (k % s.owners == me && m < p.M) put(p, sum[k], m, tile * BN + (warp & 3) * 32 + k / (NT / 2) * 16);
-    }
-}
-
 /* NT: groups of 8 tokens; STAGES of the rings. */
 template <int NT, int STAGES> __global__ void __launch_bounds__(THREADS, 1) linear_bf16_skinny(const params p)
 {
     constexpr int stage_bytes = W_BYTES + NT * 8 * BK * 2;
     extern __shared__ float4 shared[];
     const uint32_t exchange = swan_smem_u32(shared), ring = exchange + NT * 2048;
-    const int u0 = first_unit(p, (int)blockIdx.x), count = first_unit(p, (int)blockIdx.x + 1) - u0;
-    cursor in = {u0 / p.k_blocks * BN, u0 % p.k_blocks * BK}, at = in, w = in;
+    const int u0 = swan_skinny_first(p.to, (int)blockIdx.x), count = swan_skinny_first(p.to, (int)blockIdx.x + 1) - u0;
+    cursor in = {u0 / p.to.k_blocks * BN, u0 % p.to.k_blocks * BK}, at = in, w = in;
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
         if (i < count) load_w(p, ring + i * stage_bytes, w);
@@ -286,7 +180,12 @@ template <int NT, int STAGES> __global__ void __launch_bounds__(THREADS, 1) line
         const int tile = at.row / BN;
         at.step(p);
         if (at.k == 0 || i == count - 1) { /* the tile ends, or this block's part of it */
-            finish<NT>(p, acc, exchange, tile);
+            const int warp = threadIdx.x >> 5;
+            float4 sum[NT];
+            merge<NT>(sum, acc, exchange);
+            swan_skinny_finish<NT>(
+                p.to, tile, [&](int k) { return sum[k]; },
+                [&](int k) { return make_int2(((warp >> 2) * (NT / 2) + k % (NT / 2)) * 8, (warp & 3) * 32 + k / (NT / 2) * 16); });
 #pragma unroll
             for (int a = 0; a < 2; a++)
 #pragma unroll
@@ -311,64 +210,38 @@ template <int NT> cudaError_t launch(cudaStream_t stream, const params &p, unsig
     return cudaErrorNotSupported;
 }
 
-int units_of(const swan_linear_args *a) { return (int)((a->N + BN - 1) / BN * ((a->K + BK - 1) / BK)); }
-
-/* One an SM, but at least four k blocks each. */
-cudaError_t blocks_of(const swan_linear_args *a, int *blocks, int *smem)
-{
-    int dev = 0, sms = 0;
-    cudaError_t e;
-    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
-        (e = cudaDeviceGetAttribute(smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, dev)))
-        return e;
-    const int most = (units_of(a) + 3) / 4;
-    *blocks = most < sms ? most : sms;
-    return cudaSuccess;
-}
-
-int tokens_of(const swan_linear_args *a) { return a->M <= 32 ? 32 : a->M <= 64 ? 64 : a->M <= 96 ? 96 : 128; }
-
-bool takes(const swan_linear_args *a)
-{
-    return a->M >= 1 && a->M <= 128 && a->N >= 1 && a->N <= 1 << 20 && a->K >= 1 && a->K <= 1 << 17 &&
-           !((a->N | a->K | a->ldx | a->ldy) & 7);
-}
+int items_of(const swan_linear_args *a) { return a->M <= 32 ? 4 : a->M <= 64 ? 8 : a->M <= 96 ? 12 : 16; }
 
 } // namespace
 
 extern "C" size_t swan_cuda_linear_bf16_skinny_bytes(const swan_linear_bf16_args *a)
 {
-    int blocks = 0, smem = 0;
-    if (!takes(a) || blocks_of(a, &blocks, &smem)) return 0;
-    return (size_t)blocks * 2 * ((size_t)tokens_of(a) * BN * sizeof(float) + OWNERS * sizeof(unsigned long long));
+    swan_skinny to;
+    int blocks = 0;
+    if (!swan_skinny_takes(a, 128) || swan_skinny_plan(a, &to, &blocks)) return 0;
+    return swan_skinny_layout(&to, nullptr, blocks, items_of(a));
 }
 
 extern "C" int swan_cuda_linear_bf16_skinny(cudaStream_t stream, const swan_linear_bf16_args *a)
 {
-    static std::atomic<uint64_t> launches{0};
-    int blocks = 0, smem = 0;
-    cudaError_t e;
-    if (a->M < 1 || a->N < 1 || a->K < 1 || (a->epilogue == SWAN_EPI_GATED_ADD && !a->gate) ||
-        (unsigned)a->epilogue >= SWAN_EPI_COUNT)
-        return cudaErrorInvalidValue;
-    if (!takes(a) || !a->workspace || swan_misaligned(a->x, a->w, a->y, a->workspace) || swan_misaligned(a->bias, a->gate))
-        return cudaErrorNotSupported;
-    if ((e = blocks_of(a, &blocks, &smem))) return e;
     params p = {};
-    p.x = (const __nv_bfloat16 *)a->x, p.w = (const __nv_bfloat16 *)a->w, p.y = (__nv_bfloat16 *)a->y;
-    p.bias = a->bias, p.gate = a->gate;
-    p.part = (float4 *)a->workspace;
-    p.flag = (unsigned long long *)(p.part + (size_t)blocks * 2 * tokens_of(a) * (BN / 4));
-    p.number = (++launches * 2 + 1) * 0x9E3779B97F4A7C15ull; /* 64 bits that no other data holds by chance */
-    p.ldx = a->ldx, p.ldy = a->ldy;
-    p.M = (int)a->M, p.N = (int)a->N, p.K = (int)a->K;
-    p.k_blocks = (p.K + BK - 1) / BK;
-    p.units = units_of(a);
-    p.epilogue = a->epilogue;
-    switch (tokens_of(a)) {
-    case 32: return launch<4>(stream, p, (unsigned)blocks, smem);
-    case 64: return launch<8>(stream, p, (unsigned)blocks, smem);
-    case 96: return launch<12>(stream, p, (unsigned)blocks, smem);
+    int blocks = 0, smem = 0, dev = 0;
+    cudaError_t e;
+    if (swan_linear_invalid(a)) return cudaErrorInvalidValue;
+    if (!swan_skinny_takes(a, 128) || !a->workspace || swan_misaligned(a->x, a->w, a->y, a->workspace) ||
+        swan_misaligned(a->bias, a->gate))
+        return cudaErrorNotSupported;
+    if ((e = swan_skinny_plan(a, &p.to, &blocks)) || (e = cudaGetDevice(&dev)) ||
+        (e = cudaDeviceGetAttribute(&smem, cudaDevAttrMaxSharedMemoryPerBlockOptin, dev)))
+        return e;
+    swan_skinny_layout(&p.to, a->workspace, blocks, items_of(a));
+    p.x = (const __nv_bfloat16 *)a->x, p.w = (const __nv_bfloat16 *)a->w;
+    p.ldx = a->ldx;
+    p.K = (int)a->K;
+    switch (items_of(a)) {
+    case 4: return launch<4>(stream, p, (unsigned)blocks, smem);
+    case 8: return launch<8>(stream, p, (unsigned)blocks, smem);
+    case 12: return launch<12>(stream, p, (unsigned)blocks, smem);
     default: return launch<16>(stream, p, (unsigned)blocks, smem);
     }
 }

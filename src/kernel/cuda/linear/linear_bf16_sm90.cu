@@ -12,27 +12,23 @@
  *
  * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench linear` (bench/LOG.md): TFLOPS at M = 32,760 |
  * 23,296, in parentheses cuBLASLt, the best of its first eight algorithms, in the same run:
- * - QKV 4608 x 1536: 743 (746) | 727 (713)
- * - O gated 1536 x 1536: 551 (638) | 500 (627)
- * - FFN1 gelu 8960 x 1536: 675 (713) | 669 (698)
- * - FFN2 gated 1536 x 8960: 657 (728) | 596 (668)
- *
- * So QKV is at cuBLASLt's speed and the others are 4 to 20 % below it: cuBLASLt should fill those shapes until
- * this is mended.
+ * - QKV 4608 x 1536: 777 (754) | 765 (736); O plain 1536 x 1536: 647 (652) | 606 (659); FFN1 plain 775 (717) | 669 (731)
+ * - O gated: 579 (653) | 553 (640); FFN1 gelu 8960 x 1536: 692 (719) | 680 (706); FFN2 gated 1536 x 8960: 669 (710) | 604 (680).
+ *   cuBLASLt adds old values in that time, but multiplies by no gate.
  *
  * Plan: persistent clusters of two CTAs (256 x 256 outputs, 128 x 256 each); one producer thread, two consumer
  * warpgroups of 64 x 256; four stages of K = 64 (48 KiB); each CTA loads its rows of x, and half of W's rows for
- * both (multicast). Epilogue from registers: old values are fetched before the last products end; 64 columns at a
- * time go through swizzled shared memory to a TMA store. Tiles go in groups of 8 cluster rows that sweep N, so
- * that x is read once from HBM.
+ * both (multicast). Tiles go in groups of 8 cluster rows that sweep N, so that x is read once from HBM.
+ * - Epilogue: in registers, at once, into 64 registers of bf16 pairs, so that the accumulators are free for the next tile.
+ *   The pairs leave through swizzled shared memory and TMA beside the next tile's first four k blocks; old values come into
+ *   the same registers beside the last two.
+ * - The products of a tile take 24,870 clocks of the ideal 24,576 at K = 1536; so what is lost is what stands between tiles.
  *
- * Known costs: the epilogue is exposed (the accumulators fill the registers), which weighs most at K = 1536; the
- * 768 cluster tiles of the 1536 x 1536 product are 11.6 waves of 66 clusters.
- *
- * Tried: groups of 4 and 16 rows: within the noise; 32: worse (703 at QKV). Not tried: wider stores, 192-wide
- * tiles for N = 1536, an epilogue that overlaps the next tile's products. */
+ * Tried: the epilogue between tiles, 64 columns at a time: 3,600 clocks without old values, 9,400 with them, 7,900 with GELU: 742
+ * at QKV, 559 O plain, 500 O gated, 642 FFN1 gelu. Groups of 1 to 22 rows and other L2 hints: within the noise; 128 rows: 20 %
+ * slower. Not tried: 192-wide tiles for N = 1536, old values through TMA. */
 #include "kernel/cuda/common/align.cuh"
-#include "kernel/cuda/common/convert.cuh"
+#include "kernel/cuda/common/apply.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/common/wgmma.cuh"
 #include "kernel/cuda/launch.h"
@@ -43,6 +39,7 @@ namespace
 {
 
 enum { BM = 128, BN = 256, BK = 64, STAGES = 4, CL = 2, GROUP = 8 };
+enum { LEAST = 6 }; /* k blocks: four to store beside, two to fetch beside */
 
 struct params {
     CUtensorMap x, w, y;
@@ -106,110 +103,125 @@ SWAN_DEV void release(uint32_t bar)
     if (lane < CL) swan_mbar_arrive_cta(bar, lane);
 }
 
-template <int EPI> SWAN_DEV float apply(float r, float gate, float old)
+/* Loads of one place of the epilogue: zeros where !in. One base for a whole row of places, and not before this point of the
+ * program: left to itself the compiler makes 64 addresses and fetches the tables early, and spills. */
+template <int BYTES> SWAN_DEV uint32_t old_at(const __nv_bfloat16 *base, bool in)
 {
-    switch (EPI) {
-    case SWAN_EPI_GELU: return swan_gelu(r);
-    case SWAN_EPI_SILU: return __fdividef(r, 1.0f + swan_exp2(-1.4426950408889634f * r));
-    case SWAN_EPI_MUL: return old * r;
-    case SWAN_EPI_ADD: return old + r;
-    case SWAN_EPI_GATED_ADD: return fmaf(gate, r, old);
-    default: return r;
-    }
+    uint32_t v;
+    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %2, 0;\n\tmov.b32 %0, 0;\n\t@p ld.global.b32 %0, [%1 + %3];\n\t}"
+                 : "=r"(v)
+                 : "l"(base), "r"((int)in), "n"(BYTES)
+                 : "memory");
+    return v;
+}
+template <int BYTES> SWAN_DEV float2 pair_at(const float *base, bool in)
+{
+    float2 v;
+    asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %3, 0;\n\tmov.b32 %0, 0;\n\tmov.b32 %1, 0;\n\t"
+                 "@p ld.global.nc.v2.f32 {%0, %1}, [%2 + %4];\n\t}"
+                 : "=f"(v.x), "=f"(v.y)
+                 : "l"(base), "r"((int)in), "n"(BYTES)
+                 : "memory");
+    return v;
 }
 
-/* The old values of 64 columns at this thread's places; outside the matrix: 0. */
-template <int EPI> SWAN_DEV void load_old(const params &p, uint32_t (&old)[16], int row, int col)
+/* The old values at this thread's places in the order of its results. */
+template <int J = 0> SWAN_DEV void load_old(const params &p, uint32_t (&old)[BN / 4], int row, int col)
 {
-    if constexpr (EPI >= SWAN_EPI_MUL) {
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                const int m = row + 8 * r, n = col + 8 * j;
-                old[2 * j + r] = m < p.M && n < p.N ? *(const uint32_t *)(p.old + m * p.ldy + n) : 0;
-            }
-        }
-    }
+    const __nv_bfloat16 *at = p.old + row * p.ldy + col;
+    old[2 * J] = old_at<16 * J>(at, row < p.M && col + 8 * J < p.N);
+    old[2 * J + 1] = old_at<16 * J>(at + 8 * p.ldy, row + 8 < p.M && col + 8 * J < p.N);
+    if constexpr (J + 1 < BN / 8) load_old<J + 1>(p, old, row, col);
 }
 
-/* 64 columns of this warpgroup's 64 rows: epilogue, swizzled staging, TMA store (which drops what is outside). */
-template <int EPI> SWAN_DEV void store_chunk(const params &p, const float *acc, const uint32_t (&old)[16],
-                                             uint32_t out, int wg, int row0, int col0)
+/* Epilogue in registers: out holds the old values and gets the results, two columns to a register. */
+template <int EPI, int J = 0> SWAN_DEV void apply_all(const params &p, const float (&acc)[BN / 2], uint32_t (&out)[BN / 4], int col)
 {
-    const int t = threadIdx.x & 127, lane = t & 31, warp = t >> 5;
-    uint32_t packed[16];
+    const bool in = col + 8 * J < p.N;
+    const float2 b = pair_at<32 * J>(p.bias + col, p.bias && in);
+    float2 g = {0.0f, 0.0f};
+    if (EPI == SWAN_EPI_GATED_ADD) g = pair_at<32 * J>(p.gate + col, in);
 #pragma unroll
-    for (int j = 0; j < 8; j++) {
-        const int n = col0 + 8 * j + 2 * (lane & 3);
-        float2 b = {0.0f, 0.0f}, g = {0.0f, 0.0f};
-        if (p.bias && n < p.N) b = __ldg((const float2 *)(p.bias + n));
-        if (EPI == SWAN_EPI_GATED_ADD && n < p.N) g = __ldg((const float2 *)(p.gate + n));
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-            const float o0 = __uint_as_float(old[2 * j + r] << 16),
-                        o1 = __uint_as_float(old[2 * j + r] & 0xffff0000u);
-            packed[2 * j + r] = swan_pack_bf16(apply<EPI>(acc[4 * j + 2 * r] + b.x, g.x, o0),
-                                               apply<EPI>(acc[4 * j + 2 * r + 1] + b.y, g.y, o1));
-        }
+    for (int r = 0; r < 2; r++) {
+        const uint32_t old = EPI >= SWAN_EPI_MUL ? out[2 * J + r] : 0;
+        const float lo = swan_apply(EPI, acc[4 * J + 2 * r] + b.x, g.x, __uint_as_float(old << 16));
+        const float hi = swan_apply(EPI, acc[4 * J + 2 * r + 1] + b.y, g.y, __uint_as_float(old & 0xffff0000u));
+        out[2 * J + r] = swan_pack_bf16(lo, hi);
     }
+    if constexpr (J + 1 < BN / 8) apply_all<EPI, J + 1>(p, acc, out, col);
+}
+
+/* Columns 64 c .. 64 c + 63 of this warpgroup's 64 rows: swizzled staging, TMA store (which drops what is outside). */
+SWAN_DEV void store_chunk(const params &p, const uint32_t (&out)[BN / 4], int c, uint32_t base, int wg, int row, int col, bool really)
+{
+    const int t = threadIdx.x & 127, lane = t & 31, r = (t >> 5) * 16 + (lane & 15);
+    const uint32_t stage = base + AT_OUT + (2 * wg + (c & 1)) * OUT_BYTES;
     if (t == 0) swan_tma_wait_read<1>(); /* the store before last has left this buffer */
     swan_bar_sync(BAR_WG + wg, 128);
-    const int r = warp * 16 + (lane & 15);
 #pragma unroll
-    for (int c = 0; c < 4; c++)
-        swan_stmatrix_x4(out + r * 128 + (((2 * c + (lane >> 4)) ^ (r & 7)) << 4), packed[4 * c], packed[4 * c + 1],
-                         packed[4 * c + 2], packed[4 * c + 3]);
+    for (int i = 0; i < 4; i++)
+        swan_stmatrix_x4(stage + r * 128 + (((2 * i + (lane >> 4)) ^ (r & 7)) << 4), out[16 * c + 4 * i], out[16 * c + 4 * i + 1],
+                         out[16 * c + 4 * i + 2], out[16 * c + 4 * i + 3]);
     swan_fence_async_shared();
     swan_bar_sync(BAR_WG + wg, 128);
-    if (t == 0) {
-        swan_tma_store_2d(&p.y, out, col0, row0);
+    if (t == 0 && really) {
+        swan_tma_store_2d(&p.y, stage, col + 64 * c, row);
         swan_tma_commit();
     }
 }
 
+/* The ring of stages as a consumer sees it. */
+struct ring {
+    uint32_t base;
+    int s, phase, last; /* the stage to come, and the one whose products may still run */
+};
+
+/* One k block of products; gives back the stage before. */
+SWAN_DEV void multiply(float (&acc)[BN / 2], ring &r, int wg, bool first)
+{
+    const uint32_t at = r.base + r.s * STAGE_BYTES, full = r.base + AT_BARS, empty = full + 8 * STAGES;
+    const uint64_t da = swan_wgmma_desc(at + wg * (A_BYTES / 2), 0), db = swan_wgmma_desc(at + A_BYTES, 0);
+    swan_mbar_wait(full + 8 * r.s, r.phase);
+    swan_wgmma_fence();
+#pragma unroll
+    for (int j = 0; j < BK / 16; j++) swan_wgmma_ss(acc, da + 2 * j, db + 2 * j, !first || j > 0);
+    swan_wgmma_commit();
+    if (!first) {
+        swan_wgmma_wait<1>();
+        release(empty + 8 * r.last);
+    }
+    r.last = r.s;
+    if (++r.s == STAGES) r.s = 0, r.phase ^= 1;
+}
+
 template <int EPI> SWAN_DEV void consume(const params &p, uint32_t base, int rank, int cluster, int clusters, int wg)
 {
-    const uint32_t full = base + AT_BARS, empty = full + 8 * STAGES;
     const int t = threadIdx.x & 127, at_row = (t >> 5) * 16 + ((t & 31) >> 2), at_col = 2 * (t & 3);
     float acc[BN / 2];
-    int s = 0, phase = 0;
+    uint32_t out[BN / 4] = {}; /* the tile before: leaves while the next one's products run */
+    int row = 0, col = 0;
+    ring r = {base, 0, 0, 0};
     for (int i = cluster; i < p.m_tiles * p.n_tiles; i += clusters) {
-        int m, n, last = 0;
+        int m, n;
         tile_at(p, i, m, n);
-#pragma unroll 1
-        for (int k = 0; k < p.k_blocks; k++) {
-            const uint32_t at = base + s * STAGE_BYTES;
-            const uint64_t da = swan_wgmma_desc(at + wg * (A_BYTES / 2), 0), db = swan_wgmma_desc(at + A_BYTES, 0);
-            swan_mbar_wait(full + 8 * s, phase);
-            swan_wgmma_fence();
 #pragma unroll
-            for (int j = 0; j < BK / 16; j++) swan_wgmma_ss(acc, da + 2 * j, db + 2 * j, k > 0 || j > 0);
-            swan_wgmma_commit();
-            if (k > 0) {
-                swan_wgmma_wait<1>();
-                release(empty + 8 * last);
-            }
-            last = s;
-            if (++s == STAGES) {
-                s = 0;
-                phase ^= 1;
-            }
+        for (int k = 0; k < 4; k++) {
+            multiply(acc, r, wg, k == 0);
+            store_chunk(p, out, k, base, wg, row, col, i != cluster);
         }
-        const int row0 = (m * CL + rank) * BM + wg * 64, col0 = n * BN;
-        uint32_t old[2][16];
-        load_old<EPI>(p, old[0], row0 + at_row, col0 + at_col);
-        load_old<EPI>(p, old[1], row0 + at_row, col0 + 64 + at_col);
+        row = (m * CL + rank) * BM + wg * 64, col = n * BN;
+#pragma unroll 1
+        for (int k = 4; k < p.k_blocks - 2; k++) multiply(acc, r, wg, false);
+        if (EPI >= SWAN_EPI_MUL) load_old(p, out, row + at_row, col + at_col);
+        multiply(acc, r, wg, false);
+        multiply(acc, r, wg, false);
         swan_wgmma_wait<0>();
         swan_wgmma_pin(acc);
-        release(empty + 8 * last);
-#pragma unroll
-        for (int c = 0; c < 4; c++) {
-            store_chunk<EPI>(p, acc + 32 * c, old[c & 1], base + AT_OUT + (2 * wg + (c & 1)) * OUT_BYTES, wg, row0,
-                             col0 + 64 * c);
-            if (c < 2) load_old<EPI>(p, old[c], row0 + at_row, col0 + 64 * (c + 2) + at_col);
-        }
+        release(base + AT_BARS + 8 * (STAGES + r.last));
+        apply_all<EPI>(p, acc, out, col + at_col);
     }
+#pragma unroll
+    for (int c = 0; c < 4; c++) store_chunk(p, out, c, base, wg, row, col, true);
     if (t == 0) swan_tma_wait<0>();
 }
 
@@ -285,6 +297,7 @@ extern "C" int swan_cuda_linear_bf16_sm90(cudaStream_t stream, const swan_linear
     p.ldy = a->ldy;
     p.M = (int)a->M, p.N = (int)a->N;
     p.k_blocks = (int)((a->K + BK - 1) / BK);
+    if (p.k_blocks < LEAST) p.k_blocks = LEAST; /* reads past K are zeros */
     p.m_tiles = (p.M + BM * CL - 1) / (BM * CL);
     p.n_tiles = (p.N + BN - 1) / BN;
     p.group = GROUP;
