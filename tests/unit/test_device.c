@@ -231,6 +231,24 @@ static void every_gpu_fills_every_slot(void **state)
         }
     }
 }
+
+/* The image decoder finds what it calls in F16 on each of them, and nothing else is in that table. */
+static void every_gpu_decodes_images_in_f16(void **state)
+{
+    (void)state;
+    const swan_slot images[] = {SWAN_SLOT_elem_map,          SWAN_SLOT_conv_conv3x3,  SWAN_SLOT_conv_up2x2,
+                                SWAN_SLOT_image_from_latent, SWAN_SLOT_image_to_rgb8, SWAN_SLOT_image_to_i420};
+    for (unsigned arch = SWAN_ARCH_SM80; arch <= SWAN_ARCH_SM120; arch <<= 1) {
+        swan_kernels k;
+        int filled = 0, wanted = (int)(sizeof images / sizeof *images);
+        assert_int_equal(swan_kernels_pick(arch, SWAN_F16, 0, NULL, &k), SWAN_OK);
+        for (int i = 0; i < wanted; i++) assert_non_null(swan_kernels_row(&k, images[i]));
+        for (int slot = 0; slot < SWAN_SLOT_COUNT; slot++) filled += swan_kernels_row(&k, (swan_slot)slot) != NULL;
+        assert_int_equal(filled, wanted);
+        assert_string_equal(k.conv_conv3x3.row->variant, arch == SWAN_ARCH_SM90 ? "sm90" : "mma");
+        assert_string_equal(k.conv_up2x2.row->variant, arch == SWAN_ARCH_SM90 ? "sm90" : "mma");
+    }
+}
 #endif
 
 /* Shapes of Wan 1.3B at 32,760 tokens. */
@@ -265,6 +283,7 @@ int main(void)
         cmocka_unit_test(the_host_has_no_graphs), cmocka_unit_test(linear_policy),
 #ifdef SWAN_WITH_CUDA
         cmocka_unit_test(errors_of_cuda),         cmocka_unit_test(every_gpu_fills_every_slot),
+        cmocka_unit_test(every_gpu_decodes_images_in_f16),
 #endif
     };
     const struct CMUnitTest gpu[] = {
