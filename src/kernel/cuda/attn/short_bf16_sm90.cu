@@ -53,33 +53,34 @@ enum { Q_FULL = 0, Q_EMPTY = 4, K_FULL = 8, K_EMPTY = 10, V_FULL = 12, V_EMPTY =
 
 #if SWAN_SM90A
 
-template <int CL>
-SWAN_DEV void load_block(const CUtensorMap *map, uint32_t dst, uint32_t full, int col, int row, uint32_t rank)
-{
-    swan_mbar_expect_tx(full, TILE);
-    if (CL == 2) {
-        swan_tma_load_2d_multicast(dst + rank * HALF, map, full, col + 64 * (int)rank, row, 3, SWAN_L2_EVICT_LAST);
-    } else {
-        swan_tma_load_2d(dst, map, full, col, row, SWAN_L2_EVICT_LAST);
-        swan_tma_load_2d(dst + HALF, map, full, col + 64, row, SWAN_L2_EVICT_LAST);
-    }
-}
+/* K or V: its map, its stages, its barriers, and the base that these count from. */
+struct stream_at {
+    const CUtensorMap *map;
+    uint32_t base;
+    int at, full, empty;
+};
 
-/* n: blocks before, over all tiles. */
-template <int CL>
-SWAN_DEV void load_next(const CUtensorMap *map, uint32_t base, uint32_t at, int full, int empty, int n, int col, int row,
-                        uint32_t rank)
+/* Block n of all into its stage of every CTA of the cluster, when that is free: with two CTAs each brings one half of the head's
+ * columns. */
+template <int CL> SWAN_DEV void load_block(const stream_at &t, int n, int col, int row, uint32_t rank)
 {
     const int s = n & 1;
-    const uint32_t bars = base + AT_BARS;
-    swan_mbar_wait(bars + 8 * (empty + s), ((n >> 1) & 1) ^ 1);
-    load_block<CL>(map, base + at + s * TILE, bars + 8 * (full + s), col, row, rank);
+    const uint32_t full = t.base + AT_BARS + 8 * (t.full + s), dst = t.base + t.at + s * TILE;
+    swan_mbar_wait(t.base + AT_BARS + 8 * (t.empty + s), ((n >> 1) & 1) ^ 1);
+    swan_mbar_expect_tx(full, TILE);
+    if (CL == 2) {
+        swan_tma_load_2d_multicast(dst + rank * HALF, t.map, full, col + 64 * (int)rank, row, 3, SWAN_L2_EVICT_LAST);
+    } else {
+        swan_tma_load_2d(dst, t.map, full, col, row, SWAN_L2_EVICT_LAST);
+        swan_tma_load_2d(dst + HALF, t.map, full, col + 64, row, SWAN_L2_EVICT_LAST);
+    }
 }
 
 /* The one producer thread. K runs one block ahead of V, also from tile to tile. */
 template <int CL, bool RESIDENT> SWAN_DEV void produce(const params &p, uint32_t base, uint32_t rank, int first, int step)
 {
     const uint32_t bars = base + AT_BARS;
+    const stream_at k = {&p.k, base, AT_K, K_FULL, K_EMPTY}, v = {&p.v, base, AT_V, V_FULL, V_EMPTY};
     int n = 0, round = 0, old_col = 0;
     for (int i = first; i < p.tiles; i += step, round++) {
         const int col = i % p.heads * 128, row = (i / p.heads * CL + (int)rank) * 128, place = round & 1;
@@ -92,16 +93,13 @@ template <int CL, bool RESIDENT> SWAN_DEV void produce(const params &p, uint32_t
         }
         if (RESIDENT && round > 0) continue;
         for (int b = 0; b < p.blocks; b++, n++) {
-            load_next<CL>(&p.k, base, AT_K, K_FULL, K_EMPTY, n, col, b * KEYS, rank);
-            if (n > 0)
-                load_next<CL>(&p.v, base, AT_V, V_FULL, V_EMPTY, n - 1, b > 0 ? col : old_col, (b > 0 ? b - 1 : p.blocks - 1) * KEYS,
-                              rank);
+            load_block<CL>(k, n, col, b * KEYS, rank);
+            if (n > 0) load_block<CL>(v, n - 1, b > 0 ? col : old_col, (b > 0 ? b - 1 : p.blocks - 1) * KEYS, rank);
         }
         old_col = col;
-        if (RESIDENT) load_next<CL>(&p.v, base, AT_V, V_FULL, V_EMPTY, n - 1, col, (p.blocks - 1) * KEYS, rank);
+        if (RESIDENT) load_block<CL>(v, n - 1, col, (p.blocks - 1) * KEYS, rank);
     }
-    if (!RESIDENT && n > 0)
-        load_next<CL>(&p.v, base, AT_V, V_FULL, V_EMPTY, n - 1, old_col, (p.blocks - 1) * KEYS, rank);
+    if (!RESIDENT && n > 0) load_block<CL>(v, n - 1, old_col, (p.blocks - 1) * KEYS, rank);
 }
 
 /* Every consumer warp gives the slot back to every producer that fills it. */
@@ -143,12 +141,44 @@ SWAN_DEV void store_rows(const params &p, const float (&o)[64], float (&l)[2], u
     }
 }
 
+/* What a consumer warpgroup carries from block to block. */
+struct state {
+    float s[KEYS / 2], o[64], m[2], l[2], corr[2];
+    uint32_t pr[KEYS / 4];
+};
+
+/* Where a block is: stages of K and of V, and the address of Q. */
+struct place {
+    uint32_t q;
+    int k, v, v_phase;
+};
+
+/* In this warpgroup's turn: S = Q K of one block beside O += P V of the one before. S is ready, P V still runs. K and Q have come. */
+SWAN_DEV void issue(state &c, uint32_t base, const place &at, int wg)
+{
+    swan_bar_sync(BAR_TURN + wg, 256);
+    swan_wgmma_pin(c.pr);
+    swan_wgmma_fence();
+    swan_flash_qk(c.s, at.q, base + AT_K + at.k * TILE);
+    swan_mbar_wait(base + AT_BARS + 8 * (V_FULL + at.v), at.v_phase);
+    swan_flash_pv(c.o, c.pr, base + AT_V + at.v * TILE);
+    swan_bar_arrive(BAR_TURN + (wg ^ 1), 256);
+    swan_wgmma_wait<1>();
+    swan_wgmma_pin(c.s);
+}
+
+/* No keys seen yet. */
+SWAN_DEV void restart(state &c)
+{
+    c.m[0] = c.m[1] = -1e30f; /* not -inf: a block whose keys are all masked must not make NaN */
+    c.l[0] = c.l[1] = 0.0f;
+}
+
 template <int CL, bool RESIDENT, bool MASK>
 SWAN_DEV void consume(const params &p, uint32_t base, uint32_t rank, int first, int step, int wg)
 {
     const uint32_t bars = base + AT_BARS, bias = base + AT_BIAS;
-    float s[KEYS / 2], o[64], m[2], l[2], corr[2], sum[2];
-    uint32_t pr[KEYS / 4];
+    state c;
     int n = 0, round = 0, i = first; /* n: K blocks before, over all tiles */
     /* Where block b is, that is block n of all, and its barriers' phase. */
     auto slot = [&](int at, int b) { return RESIDENT ? b : at & 1; };
@@ -159,43 +189,34 @@ SWAN_DEV void consume(const params &p, uint32_t base, uint32_t rank, int first, 
     swan_mbar_wait(bars + 8 * (Q_FULL + 2 * wg), 0);
     swan_mbar_wait(bars + 8 * K_FULL, 0);
     swan_wgmma_fence();
-    swan_flash_qk(s, q_place(0), base + AT_K);
+    swan_flash_qk(c.s, q_place(0), base + AT_K);
 #pragma unroll
-    for (int j = 0; j < 64; j++) o[j] = 0.0f;
-    m[0] = m[1] = -1e30f; /* not -inf: a block whose keys are all masked must not make NaN */
-    l[0] = l[1] = 0.0f;
+    for (int j = 0; j < 64; j++) c.o[j] = 0.0f;
+    restart(c);
     swan_wgmma_wait<0>();
-    swan_wgmma_pin(s);
+    swan_wgmma_pin(c.s);
     if (!RESIDENT) release<CL>(bars + 8 * K_EMPTY);
     release<1>(bars + 8 * (Q_EMPTY + 2 * wg), p.blocks == 1);
-    if (MASK) mask_block(s, bias, 0);
-    swan_flash_softmax(s, m, l, corr, p.scale_log2);
-    swan_flash_round_p(pr, s);
+    if (MASK) mask_block(c.s, bias, 0);
+    swan_flash_softmax(c.s, c.m, c.l, c.corr, p.scale_log2);
+    swan_flash_round_p(c.pr, c.s);
     for (;;) {
 #pragma unroll 1
         for (int b = 1; b < p.blocks; b++) {
             const int nv = n++, sk = slot(n, b), sv = slot(nv, b - 1);
             swan_mbar_wait(bars + 8 * (K_FULL + sk), phase(n));
-            swan_bar_sync(BAR_TURN + wg, 256);
-            swan_wgmma_pin(pr);
-            swan_wgmma_fence();
-            swan_flash_qk(s, q_place(round), base + AT_K + sk * TILE);
-            swan_mbar_wait(bars + 8 * (V_FULL + sv), phase(nv));
-            swan_flash_pv(o, pr, base + AT_V + sv * TILE);
-            swan_bar_arrive(BAR_TURN + (wg ^ 1), 256);
-            swan_wgmma_wait<1>();
-            swan_wgmma_pin(s);
+            issue(c, base, {q_place(round), sk, sv, phase(nv)}, wg);
             if (!RESIDENT) release<CL>(bars + 8 * (K_EMPTY + sk));
             release<1>(bars + 8 * (Q_EMPTY + 2 * wg + (round & 1)), b == p.blocks - 1);
-            if (MASK) mask_block(s, bias, b);
-            swan_flash_softmax(s, m, l, corr, p.scale_log2);
-            if (CL == 1) swan_flash_hold(l[0] + l[1], bars);
+            if (MASK) mask_block(c.s, bias, b);
+            swan_flash_softmax(c.s, c.m, c.l, c.corr, p.scale_log2);
+            if (CL == 1) swan_flash_hold(c.l[0] + c.l[1], bars);
             swan_wgmma_wait<0>();
-            swan_wgmma_pin(o);
+            swan_wgmma_pin(c.o);
             if (!RESIDENT) release<CL>(bars + 8 * (V_EMPTY + sv));
-            swan_flash_round_p(pr, s);
+            swan_flash_round_p(c.pr, c.s);
 #pragma unroll
-            for (int j = 0; j < 64; j++) o[j] *= corr[(j >> 1) & 1];
+            for (int j = 0; j < 64; j++) c.o[j] *= c.corr[(j >> 1) & 1];
         }
         /* The last P V of these rows beside the first Q K of the next, which is made of whatever is there when none follow. */
         const bool more = i + step < p.tiles;
@@ -204,32 +225,23 @@ SWAN_DEV void consume(const params &p, uint32_t base, uint32_t rank, int first, 
             swan_mbar_wait(bars + 8 * (Q_FULL + 2 * wg + (next & 1)), (next >> 1) & 1);
             swan_mbar_wait(bars + 8 * (K_FULL + sk), phase(n));
         }
-        swan_bar_sync(BAR_TURN + wg, 256);
-        swan_wgmma_pin(pr);
-        swan_wgmma_fence();
-        swan_flash_qk(s, q_place(next), base + AT_K + sk * TILE);
-        swan_mbar_wait(bars + 8 * (V_FULL + sv), phase(nv));
-        swan_flash_pv(o, pr, base + AT_V + sv * TILE);
-        swan_bar_arrive(BAR_TURN + (wg ^ 1), 256);
-        swan_wgmma_wait<1>();
-        swan_wgmma_pin(s);
+        issue(c, base, {q_place(next), sk, sv, phase(nv)}, wg);
         if (!RESIDENT) release<CL>(bars + 8 * (K_EMPTY + sk), more);
         release<1>(bars + 8 * (Q_EMPTY + 2 * wg + (next & 1)), more && p.blocks == 1);
-        if (MASK) mask_block(s, bias, 0);
-        sum[0] = l[0], sum[1] = l[1];
-        m[0] = m[1] = -1e30f;
-        l[0] = l[1] = 0.0f;
-        swan_flash_softmax(s, m, l, corr, p.scale_log2);
-        swan_flash_hold(l[0] + l[1], bars);
+        if (MASK) mask_block(c.s, bias, 0);
+        float sum[2] = {c.l[0], c.l[1]};
+        restart(c);
+        swan_flash_softmax(c.s, c.m, c.l, c.corr, p.scale_log2);
+        swan_flash_hold(c.l[0] + c.l[1], bars);
         swan_wgmma_wait<0>();
-        swan_wgmma_pin(o);
+        swan_wgmma_pin(c.o);
         if (!RESIDENT) release<CL>(bars + 8 * (V_EMPTY + sv));
-        store_rows(p, o, sum, base + AT_OUT + wg * SWAN_FLASH_Q_BYTES, wg, i % p.heads * 128,
+        store_rows(p, c.o, sum, base + AT_OUT + wg * SWAN_FLASH_Q_BYTES, wg, i % p.heads * 128,
                    (i / p.heads * CL + (int)rank) * 128 + wg * 64);
         if (!more) break;
-        swan_flash_round_p(pr, s);
+        swan_flash_round_p(c.pr, c.s);
 #pragma unroll
-        for (int j = 0; j < 64; j++) o[j] = 0.0f;
+        for (int j = 0; j < 64; j++) c.o[j] = 0.0f;
         i += step;
         round = next;
     }
