@@ -30,7 +30,7 @@ static const option_row table[] = {
     {{"transformer", "--transformer", 0, "FILE", NULL, "transformer weights (.safetensors) to use instead of the model's own", MODEL}, TYPE_STRING, AT(transformer), 0, 0, NULL},
     {{"taehv", "--taehv", 0, "FILE", NULL, "TAEHV decoder weights (.safetensors)", MODEL}, TYPE_STRING, AT(taehv), 0, 0, NULL},
     {{"weights", "--weights", 0, "NAME", "files", "files, or random: made-up ones for a published size, such as -m wan2.1-1.3b", MODEL}, TYPE_CHOICE, AT(weights), 0, 0, "files|random"},
-    {{"device", "--device", 0, "NAME", "auto", "where to run: auto (a GPU where there is one), cpu, cuda or cuda:N (see: swan --list-devices)", MODEL}, TYPE_STRING, AT(device), 0, 0, NULL},
+    {{"device", "--device", 0, "NAME", "auto", "where to run: auto (a GPU if there is one), cpu, cuda or cuda:N; see swan --list-devices", MODEL}, TYPE_STRING, AT(device), 0, 0, NULL},
     {{"graphs", "--graphs", 0, "on|off", "on", "on a GPU: capture denoising once and launch it again; off: kernel by kernel, the same bits", MODEL}, TYPE_CHOICE, AT(graphs), 0, 0, "on|off"},
     {{"vram", "--vram", 0, "BYTES", NULL, "memory of a GPU to use at most, such as 8G; what does not fit is streamed [what is free]", MODEL}, TYPE_BYTES, AT(vram), 0, 0, NULL},
     {{"threads", "--threads", 't', "N", "0", "threads on the CPU; 0: one per core", MODEL}, TYPE_INT, AT(threads), 0, 1024, NULL},
