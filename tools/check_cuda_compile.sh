@@ -11,7 +11,6 @@ dir=${1:-build/check-cuda}
 allowed="
 vsa_coarse_mma<12> sm_90 12
 linear_bf16<5> sm_90a 20
-linear_bf16<5> sm_90a 20
 dense_bf16_mma<128,64,false> sm_120 16
 dense_bf16_mma<128,64,true> sm_120 32
 "
