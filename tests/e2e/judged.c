@@ -73,6 +73,15 @@ static unsigned judge(const uint8_t *clip, const char *prompt)
     return verdict.right;
 }
 
+/* Whether the bounds can still be met after this many prompts. */
+static bool may_do(const score *s, int prompts_done)
+{
+    for (int k = 0; k <= ATTRIBUTES; k++)
+        if (s->right[k] + PROMPTS - prompts_done < least.right[k]) return false;
+    return true;
+}
+
+/* Stops where the bounds are out of reach. */
 static score make_and_judge(const char *transformer)
 {
     uint8_t *clip = calloc(FRAMES, (size_t)WIDTH * HEIGHT * 3);
@@ -89,7 +98,8 @@ static score make_and_judge(const char *transformer)
     must(swan_params_set(params, "num_inference_steps", STEPS));
     must(swan_engine_open(params, NULL, &engine));
     must(swan_session_open(engine, params, &callbacks, &session));
-    for (int i = 0; i < PROMPTS; i++) {
+    int done = 0;
+    for (int i = 0; i < PROMPTS && may_do(&s, i); i++, done++) {
         memset(clip, 0, (size_t)FRAMES * WIDTH * HEIGHT * 3);
         must(swan_session_generate(session, prompts[i], FIRST_SEED + i, NULL));
         unsigned right = judge(clip, prompts[i]), all = 0;
@@ -99,20 +109,13 @@ static score make_and_judge(const char *transformer)
                right & attribute[3] ? 'b' : '-', prompts[i]);
         fflush(stdout);
     }
-    printf("%s: of %d, object %d, colour %d, motion %d, background %d; all four %d\n", transformer, PROMPTS, s.right[OBJECT],
+    printf("%s: of %d, object %d, colour %d, motion %d, background %d; all four %d\n", transformer, done, s.right[OBJECT],
            s.right[COLOUR], s.right[MOTION], s.right[BACKGROUND], s.right[JOINT]);
     swan_session_close(session);
     swan_engine_close(engine);
     swan_params_free(params);
     free(clip);
     return s;
-}
-
-static bool good_enough(const score *s)
-{
-    for (int k = 0; k <= ATTRIBUTES; k++)
-        if (s->right[k] < least.right[k]) return false;
-    return true;
 }
 
 static uint8_t *read_file(const char *path, size_t *size)
@@ -153,7 +156,7 @@ static void the_model_shows_what_is_asked(void **state)
 {
     (void)state;
     score s = make_and_judge(TRANSFORMER);
-    assert_true(good_enough(&s));
+    assert_true(may_do(&s, PROMPTS));
 }
 
 /* The feed-forward of the middle one of seven blocks adds nothing. */
@@ -167,7 +170,7 @@ static void a_broken_layer_is_noticed(void **state)
     assert_non_null(path);
     free(file);
     score s = make_and_judge(path);
-    assert_false(good_enough(&s));
+    assert_false(may_do(&s, PROMPTS));
 }
 
 int main(void)
