@@ -1,4 +1,4 @@
-/* wgmma for bf16 operands with fp32 accumulators (sm_90a): descriptors, ordering, and the tile widths the kernels
+/* wgmma for bf16 and fp16 operands with fp32 accumulators (sm_90a): descriptors, ordering, and the tile widths the kernels
  * use. Source of the layouts: PTX ISA, "asynchronous warpgroup matrix".
  *
  * Accumulator d[N/2] of a thread: warp w of the warpgroup, g = lane/4, t = lane%4;
@@ -23,6 +23,13 @@ SWAN_DEV uint64_t swan_wgmma_desc(uint32_t addr, uint32_t lead_bytes)
 {
     return (uint64_t)((addr & 0x3FFFFu) >> 4) | ((uint64_t)(lead_bytes >> 4) << 16) | ((uint64_t)(1024 >> 4) << 32) |
            (1ull << 62);
+}
+
+/* The same for a K-major tile whose groups of eight rows stand `group_bytes` apart. The swizzle goes by the bits of the address, so
+ * that any row of a tile may come first. */
+SWAN_DEV uint64_t swan_wgmma_desc_rows(uint32_t addr, uint32_t group_bytes)
+{
+    return (uint64_t)((addr & 0x3FFFFu) >> 4) | (1ull << 16) | ((uint64_t)(group_bytes >> 4) << 32) | (1ull << 62);
 }
 
 SWAN_DEV void swan_wgmma_fence(void) { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -62,6 +69,7 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
 #define SWAN_WG_S14 "%112,%113,%114,%115,%116,%117,%118,%119,"
 #define SWAN_WG_S15 "%120,%121,%122,%123,%124,%125,%126,%127"
 #define SWAN_WG_L32 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 "%24,%25,%26,%27,%28,%29,%30,%31"
+#define SWAN_WG_L48 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 SWAN_WG_S3 SWAN_WG_S4 "%40,%41,%42,%43,%44,%45,%46,%47"
 #define SWAN_WG_L64 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 SWAN_WG_S3 SWAN_WG_S4 SWAN_WG_S5 SWAN_WG_S6 SWAN_WG_S7
 #define SWAN_WG_L128                                                                                                 \
     SWAN_WG_L64 "," SWAN_WG_S8 SWAN_WG_S9 SWAN_WG_S10 SWAN_WG_S11 SWAN_WG_S12 SWAN_WG_S13 SWAN_WG_S14 SWAN_WG_S15
@@ -70,23 +78,27 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]),      \
         "+f"(d[i + 7])
 #define SWAN_WG_D32(i) SWAN_WG_D8(i), SWAN_WG_D8(i + 8), SWAN_WG_D8(i + 16), SWAN_WG_D8(i + 24)
+#define SWAN_WG_D48 SWAN_WG_D32(0), SWAN_WG_D8(32), SWAN_WG_D8(40)
 #define SWAN_WG_D64 SWAN_WG_D32(0), SWAN_WG_D32(32)
 #define SWAN_WG_D128 SWAN_WG_D64, SWAN_WG_D32(64), SWAN_WG_D32(96)
 
 /* d = (keep ? d : 0) + A B for one k16; A [64, 16] and B [16, N] through descriptors, both K-major. a,b,p: operand
  * numbers. */
-#define SWAN_WG_SS(N, LIST, BIND, a, b, p)                                                                           \
-    SWAN_DEV void swan_wgmma_ss(float(&d)[N / 2], uint64_t da, uint64_t db, int keep)                                \
+#define SWAN_WG_SS(NAME, TYPE, N, LIST, BIND, a, b, p)                                                               \
+    SWAN_DEV void NAME(float(&d)[N / 2], uint64_t da, uint64_t db, int keep)                                         \
     {                                                                                                                \
         asm volatile("{\n\t.reg .pred p;\n\tsetp.ne.b32 p, %" #p ", 0;\n\t"                                          \
-                     "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 {" LIST "}, %" #a ", %" #b            \
+                     "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {" LIST "}, %" #a ", %" #b    \
                      ", p, 1, 1, 0, 0;\n\t}"                                                                         \
                      : BIND                                                                                          \
                      : "l"(da), "l"(db), "r"(keep));                                                                 \
     }
-SWAN_WG_SS(64, SWAN_WG_L32, SWAN_WG_D32(0), 32, 33, 34)
-SWAN_WG_SS(128, SWAN_WG_L64, SWAN_WG_D64, 64, 65, 66)
-SWAN_WG_SS(256, SWAN_WG_L128, SWAN_WG_D128, 128, 129, 130)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 64, SWAN_WG_L32, SWAN_WG_D32(0), 32, 33, 34)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 96, SWAN_WG_L48, SWAN_WG_D48, 48, 49, 50)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 128, SWAN_WG_L64, SWAN_WG_D64, 64, 65, 66)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 256, SWAN_WG_L128, SWAN_WG_D128, 128, 129, 130)
+SWAN_WG_SS(swan_wgmma_ss_f16, "f16", 64, SWAN_WG_L32, SWAN_WG_D32(0), 32, 33, 34)
+SWAN_WG_SS(swan_wgmma_ss_f16, "f16", 128, SWAN_WG_L64, SWAN_WG_D64, 64, 65, 66)
 
 /* d += A B for one k16, N = 128: A in registers, B MN-major (the V of attention). */
 SWAN_DEV void swan_wgmma_rs_mn(float (&d)[64], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint64_t db)

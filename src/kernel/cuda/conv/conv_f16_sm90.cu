@@ -23,8 +23,8 @@
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
+#include "kernel/cuda/common/wgmma.cuh"
 #include "kernel/cuda/conv/conv_shape.cuh"
-#include "kernel/cuda/conv/wgmma_f16.cuh"
 #include "kernel/cuda/launch.h"
 
 #include <cuda_fp16.h>
