@@ -30,7 +30,8 @@ def encode_ids(sp, text):
 class Clips:
     """Deterministic set (seed, index), order as workers finish."""
 
-    def __init__(self, build_dir, spiece, seed, start, workers, slots=192, shape=(world.F, world.H, world.W, 3)):
+    def __init__(self, build_dir, spiece, seed, start, workers, part=(0, 1), slots=192, shape=(world.F, world.H, world.W, 3)):
+        """part (i, n): scene indices of the i-th of n such sets, which share no scene"""
         self.shape, self.size = shape, int(np.prod(shape))
         so = world.build(build_dir)
         ctx = mp.get_context("fork")
@@ -43,7 +44,7 @@ class Clips:
         self.free, self.full = ctx.SimpleQueue(), ctx.SimpleQueue()
         for i in range(slots):
             self.free.put(i)
-        self.procs = [ctx.Process(target=self.work, args=(so, spiece, seed, start + k, workers), daemon=True)
+        self.procs = [ctx.Process(target=self.work, args=(so, spiece, seed, start + part[0] * workers + k, part[1] * workers), daemon=True)
                       for k in range(workers)]
         for p in self.procs:
             p.start()
@@ -65,29 +66,45 @@ class Clips:
 
     def batch(self, n, window=None):
         """CPU tensors: clips u8 [n, F, H, W, 3], ids i64 [n, CAPTIONS, MAX_IDS + 1], object tokens u8 [n, 9, 10, 14]. window (frames, height, width):
-        that much of every clip, cut at a random place on the 8-pixel grid of the latents."""
+        that much of every clip, on the 8-pixel grid of the latents, three times of four around a place on an object; and instead of tokens
+        the same window of them, a cell of 8 x 8 pixels each: u8 [n, frames, height / 8, width / 8]."""
         f, h, w = window or self.shape[:3]
         pin = torch.cuda.is_available()
         clips = torch.empty(n, f, h, w, 3, dtype=torch.uint8, pin_memory=pin)
         ids = torch.empty(n, CAPTIONS, MAX_IDS + 1, dtype=torch.int64, pin_memory=pin)
-        marks = torch.empty(n, *TOKENS, dtype=torch.uint8, pin_memory=pin)
+        marks = torch.empty(n, *((f, h // 8, w // 8) if window else TOKENS), dtype=torch.uint8, pin_memory=pin)
         for i in range(n):
             slot = self.full.get()
-            t = random.randint(0, self.shape[0] - f)
-            y, x = 8 * random.randint(0, (self.shape[1] - h) // 8), 8 * random.randint(0, (self.shape[2] - w) // 8)
-            clips[i] = torch.from_numpy(self.clips[slot, t:t + f, y:y + h, x:x + w])
+            if window:
+                t = random.randint(0, self.shape[0] - f)
+                y, x = self.place(slot, t + f // 2, h, w)
+                cells = self.marks[slot, np.arange(t, t + f) // 4].repeat(2, 1).repeat(2, 2)
+                marks[i] = torch.from_numpy(cells[:, y:y + h // 8, x:x + w // 8])
+                clips[i] = torch.from_numpy(self.clips[slot, t:t + f, 8 * y:8 * y + h, 8 * x:8 * x + w])
+            else:
+                clips[i], marks[i] = torch.from_numpy(self.clips[slot]), torch.from_numpy(self.marks[slot])
             ids[i] = torch.from_numpy(self.ids[slot])
-            marks[i] = torch.from_numpy(self.marks[slot])
             self.free.put(slot)
         return clips, ids, marks
 
+    def place(self, slot, frame, h, w):
+        """Upper left corner of a window, in cells of 8 pixels."""
+        rows, columns = (self.shape[1] - h) // 8, (self.shape[2] - w) // 8
+        y, x = random.randint(0, rows), random.randint(0, columns)
+        on = np.argwhere(self.marks[slot, frame // 4])
+        if len(on) and random.random() < 0.75:
+            cy, cx = 2 * on[random.randrange(len(on))]
+            y = min(max(int(cy) - random.randint(h // 32, h * 3 // 32), 0), rows)
+            x = min(max(int(cx) - random.randint(w // 32, w * 3 // 32), 0), columns)
+        return y, x
+
     def start(self, n, window=None, depth=3):
         """A thread keeps `depth` batches ready; change the size by another start()."""
-        self.want, self.ready = (n, window), queue.Queue(depth)
+        self.ready = queue.Queue(depth)
 
         def loop(ready):
             while ready is self.ready:
-                ready.put(self.batch(*self.want))
+                ready.put(self.batch(n, window))
         threading.Thread(target=loop, args=(self.ready,), daemon=True).start()
 
     def take(self, device):

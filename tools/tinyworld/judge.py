@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
@@ -104,10 +105,11 @@ def prompts(w, n, seed, split, alone):
         i += 1
 
 
-def generate(swan, model, flags, prompt, seed):
+def generate(swan, model, flags, prompt, seed, gpu=None):
+    env = os.environ if gpu is None else dict(os.environ, CUDA_VISIBLE_DEVICES=gpu)
     with tempfile.TemporaryDirectory() as d:
         subprocess.run([swan, "generate", prompt, "-m", model, "-o", d + "/clip.mp4", "--seed", str(seed), "--dump", d, *flags],
-                       check=True, capture_output=True)
+                       check=True, capture_output=True, env=env)
         return (np.load(d + "/frames.npy").transpose(0, 2, 3, 1) * 255).astype(np.uint8)
 
 
@@ -123,6 +125,8 @@ def main():
     p.add_argument("--alone", action="store_true", help="only scenes of one object")
     p.add_argument("--flags", default="", help="more options for swan generate, as one word")
     p.add_argument("--jobs", type=int, default=1, help="clips at a time")
+    p.add_argument("--gpus", type=lambda s: s.split(","), default=[None], help="numbers of GPUs that the clips take in turns")
+    p.add_argument("--within", type=float, default=1e9, help="seconds after which no further clip is begun")
     p.add_argument("-v", action="store_true")
     a = p.parse_args()
     w = load(a.build)
@@ -133,24 +137,28 @@ def main():
         table.add(judge(w, (frames.transpose(0, 2, 3, 1) * 255).astype(np.uint8), scene, asked), asked)
         table.show(a.args[1])
         return
-    for split, name in ((world.TRAIN, "seen pairs"), (world.HELD_OUT, "held-out pairs")):
+    started = time.time()
+    for split, name in ((world.HELD_OUT, "held-out pairs"), (world.TRAIN, "seen pairs")):
         table = Table()
 
         def one(k, scene, text):
-            clip = (generate(*a.args, a.flags.split(), text, 900 + k) if a.what == "engine"
+            if time.time() - started > a.within:
+                return None
+            clip = (generate(*a.args, a.flags.split(), text, 900 + k, a.gpus[k % len(a.gpus)]) if a.what == "engine"
                     else degrade(w.render(scene), a.blur, a.noise, np.random.default_rng(k)))
             wanted, asked = ask(w, text)
             return text, wanted, asked, judge(w, clip, wanted, asked)
 
         with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
             verdicts = list(pool.map(lambda x: one(*x), ((k, *x) for k, x in enumerate(prompts(w, a.n // 2, a.seed, split, a.alone)))))
-        for text, wanted, asked, v in verdicts:
+        for text, wanted, asked, v in filter(None, verdicts):
             table.add(v, asked)
             if a.v and v.right & 63 != asked & 63:
                 miss = [f"{key}: {getattr(wanted, key)} seen {getattr(v.seen, key)}" for key, bit in ATTRS.items()
                         if asked & bit & 63 and not v.right & bit]
                 print("   ", text, "|", "; ".join(miss))
-        table.show(name)
+        if table.joint:
+            table.show(name)
 
 
 if __name__ == "__main__":

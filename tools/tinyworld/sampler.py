@@ -17,9 +17,13 @@ def _lam(s):
     return math.log(max(1 - s, 1e-12)) - math.log(max(s, 1e-12))
 
 
-def unipc(velocity, x, steps, shift, grid="diffusers"):
-    """velocity(x, t) with t = trunc(1000 sigma). Returns the clean latents."""
+def unipc(velocity, x, steps, shift, grid="diffusers", start=1.0):
+    """velocity(x, t) with t = trunc(1000 sigma). Returns the clean latents. start below 1: x has that sigma, and only the
+    steps below it are made."""
     sig = sigmas(steps, shift, grid)
+    if start < 1:
+        sig = [start] + [s for s in sig if s < start - 1e-3]
+        steps = len(sig) - 1
     m, x_last, last_order = [], None, 0  # m: x0 predictions, newest last
     for i in range(steps):
         s = sig[i]

@@ -1,6 +1,6 @@
-"""Trains tinyworld on one GPU. Stages, each resumable, each bounded in seconds:
+"""Trains tinyworld on one GPU, or with --ranks N on N GPUs of one machine. Stages, each resumable, each bounded in seconds:
 
-    train.py ae   --seconds 140 --out STATE              # autoencoder, then latents are scaled to unit variance
+    train.py ae   --seconds 140 --out STATE [--resume]   # autoencoder, then latents are scaled to unit variance
     train.py decoder --seconds 100 --out STATE           # the decoder alone, latents unchanged
     train.py dit  --seconds 300 --out STATE [--resume]   # text encoder + DiT, flow matching on its latents; from STATE/text.pt
                                                          # (text.py) when it is there
@@ -24,12 +24,15 @@ import model as M
 import sampler
 import world
 from data import CAPTIONS, TOKENS, Clips
+from ranks import Clock, Gradients, Ranks, launch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPIECE = os.path.join(ROOT, "models", "tinyworld", "tokenizer", "spiece.model")
 
 
 def log(args, **kv):
+    if not args.ranks.first:
+        return
     line = json.dumps(kv)
     print(line, flush=True)
     with open(os.path.join(args.out, "log.jsonl"), "a") as f:
@@ -52,10 +55,12 @@ def to_float(clips):
     return clips.permute(0, 1, 4, 2, 3).float().div_(255)
 
 
-def ae_loss(y, x):
+def ae_loss(y, x, near):
+    """near [B, F, H/8, W/8]: cells around objects, which count three times, as do pixels that change; both: five times"""
     d = (y - x).abs()
     moving = ((x - x.mean(1, keepdim=True)).abs().amax(2, keepdim=True) > 0.06).float()
-    loss = (d * (1 + 3 * moving)).mean() + 2 * (y - x).pow(2).mean()
+    near = near.float()[:, :, None].repeat_interleave(8, 3).repeat_interleave(8, 4)
+    loss = (d * (1 + 2 * moving + 2 * near)).mean() + 2 * (y - x).pow(2).mean()
     gx = ((y[..., 1:] - y[..., :-1]) - (x[..., 1:] - x[..., :-1])).abs().mean()
     gy = ((y[..., 1:, :] - y[..., :-1, :]) - (x[..., 1:, :] - x[..., :-1, :])).abs().mean()
     gt = ((y[:, 1:] - y[:, :-1]) - (x[:, 1:] - x[:, :-1])).abs().mean()
@@ -66,13 +71,16 @@ class LatentScale:
     """Slow per-channel mean and variance of the raw latents, without gradient: batch statistics would hide the one
     colour that a small batch has in common, and no scaling would let the encoder outgrow the noise."""
 
-    def __init__(self, z, device):
-        self.mean, self.square, self.weight = torch.zeros(z, device=device), torch.zeros(z, device=device), 0.0
+    def __init__(self, z, device, scaled):
+        """scaled: an encoder whose latents had zero mean and unit variance before"""
+        self.mean, self.square, self.weight = torch.zeros(z, device=device), torch.full((z,), float(scaled), device=device), float(scaled)
 
     @torch.no_grad()
-    def update(self, z, keep=0.99):
-        self.mean = keep * self.mean + (1 - keep) * z.mean((0, 1, 3, 4))
-        self.square = keep * self.square + (1 - keep) * z.pow(2).mean((0, 1, 3, 4))
+    def update(self, z, ranks, keep=0.99):
+        now = torch.stack([z.mean((0, 1, 3, 4)), z.pow(2).mean((0, 1, 3, 4))])
+        ranks.mean(now)
+        self.mean = keep * self.mean + (1 - keep) * now[0]
+        self.square = keep * self.square + (1 - keep) * now[1]
         self.weight = keep * self.weight + (1 - keep)
 
     def get(self):
@@ -90,89 +98,97 @@ def save_png(args, name, picture):
     Image.fromarray((picture * 255).byte().cpu().numpy()).save(os.path.join(args.out, name))
 
 
-def train_ae(args, device):
-    clips = Clips(args.build, SPIECE, args.seed, 1 << 40, args.workers)
-    torch.manual_seed(args.seed)
-    ae = M.make_ae().to(device, memory_format=torch.channels_last)
-    opt = torch.optim.AdamW(ae.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda")
-    scale = LatentScale(16, device)
+def compile_memory(seq, device):
+    """The blocks that hold most of the work; all of one width and shape share what is compiled."""
+    if device == "cuda":
+        for m in seq:
+            if isinstance(m, M.MemBlock):
+                m.compile(dynamic=False)
+
+
+def psnr(y, x, where=1.0):
+    """of pixels where `where` [B, F, 1, H, W] is 1"""
+    d = (y.detach().clamp(0, 1) - x).pow(2).mean(2, keepdim=True) * where
+    n = d.numel() if isinstance(where, float) else where.sum()
+    return round(-10 * math.log10((d.sum() / n).item() + 1e-10), 2)
+
+
+def train_ae(args, device, decoder_only=False):
+    """decoder_only: on the encoder's latents as they are, so that every trained DiT stays valid."""
+    ranks = args.ranks
+    clips = Clips(args.build, SPIECE, args.seed, (1 << 41 if decoder_only else 1 << 40) + args.start, args.workers, (ranks.rank, ranks.n))
     # Still ground teaches little, so windows of many clips beat whole frames until near the end.
-    full, small = args.batch // 3, (args.frames, *args.window)
+    full, small = max(1, args.batch // 3), (args.frames, *args.window)
     clips.start(args.batch, small)
-    started, step, seen, whole = time.time(), 0, 0, False
-    while (elapsed := time.time() - started) < args.seconds and step < args.steps:
-        if not whole and elapsed > 0.85 * args.seconds:
+    ranks.join(device)
+    torch.manual_seed(args.seed)
+    ae = load_ae(args, device) if args.resume or decoder_only else M.make_ae().to(device, memory_format=torch.channels_last)
+    params = list((ae.decoder if decoder_only else ae).parameters())
+    ranks.copy_first(params)
+    torch.manual_seed(args.seed + 1000003 * ranks.rank)
+    opt = torch.optim.AdamW(params, lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda")
+    grads = Gradients(params, ranks)
+    compile_memory([*ae.encoder, *ae.decoder], device)
+    scale, clock, step, seen, whole = LatentScale(16, device, args.resume), Clock(ranks, args.began), 0, 0, False
+    while (elapsed := clock.at(step)) < args.seconds and step < args.steps:
+        if not whole and elapsed > (1 - args.whole) * args.seconds:
             whole = True
+            torch.compiler.set_stance("force_eager")  # another shape: compiling again would cost more than it gains
             clips.start(full, (args.frames, world.H, world.W))
-        x = to_float(clips.take(device)[0])
+        raw, _, near = clips.take(device)
+        x = to_float(raw)
         lr = args.lr * schedule(args, step, elapsed)
         for g in opt.param_groups:
             g["lr"] = lr
         with autocast(device):
-            z = ae.encode(x).float()
-            scale.update(z.detach())
-            zn = scale.apply(z)
+            with torch.set_grad_enabled(not decoder_only):
+                z = ae.encode(x).float()
+            if not decoder_only:
+                scale.update(z.detach(), ranks)
+            zn = z if decoder_only else scale.apply(z)
             noise = torch.rand(zn.shape[0], 1, 1, 1, 1, device=device) * args.noise
             y = ae.decode(zn + noise * torch.randn_like(zn)).float()
         # Neighbouring latents should differ little where the picture does: easier for the DiT.
         smooth = (zn[..., 1:] - zn[..., :-1]).abs().mean() + (zn[..., 1:, :] - zn[..., :-1, :]).abs().mean() \
             + (zn[:, 1:] - zn[:, :-1]).abs().mean()
-        loss = ae_loss(y, x) + args.smooth * smooth + 1e-3 * zn.pow(2).mean()
-        opt.zero_grad(set_to_none=True)
+        loss = ae_loss(y, x, near) + args.smooth * smooth + 1e-3 * zn.pow(2).mean()
+        grads.clear()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(ae.parameters(), 2.0)
+        grads.average()
+        torch.nn.utils.clip_grad_norm_(params, 2.0)
         opt.step()
-        if step % 100 == 0:
-            mse = (y.detach().clamp(0, 1) - x).pow(2).mean().item()
-            log(args, stage="ae", step=step, s=round(elapsed, 1), loss=round(loss.item(), 4), smooth=round(smooth.item(), 3),
-                psnr=round(-10 * math.log10(mse + 1e-10), 2), lr=round(lr, 6))
+        if step % 100 == 0 and ranks.first:
+            mark = near.float()[:, :, None].repeat_interleave(8, 3).repeat_interleave(8, 4)
+            log(args, stage="decoder" if decoder_only else "ae", step=step, s=round(clock.own(), 1), loss=round(loss.item(), 4),
+                smooth=round(smooth.item(), 3), psnr=psnr(y, x), near=psnr(y, x, mark), lr=round(lr, 6))
         step += 1
-        seen += x.shape[0]
-    last = ae.encoder[-1]  # fold the scaling in: latents leave the encoder with zero mean and unit variance
-    with torch.no_grad():
-        mean, std = scale.get()
-        last.weight.div_(std[:, None, None, None])
-        last.bias.copy_((last.bias - mean) / std)
-        x = to_float(clips.batch(min(32, args.batch * 2))[0].to(device))
-        with autocast(device):
+        seen += x.shape[0] * ranks.n
+    if not decoder_only:
+        fold_scale(ae, *scale.get())
+    apart = ranks.apart(params)
+    if ranks.first:
+        torch.compiler.set_stance("force_eager")
+        raw, _, near = (t.to(device) for t in clips.batch(24, (world.F, world.H, world.W)))
+        x = to_float(raw)
+        with torch.no_grad(), autocast(device):
             z = ae.encode(x).float()
             y = ae.decode(z).float().clamp(0, 1)
-        log(args, stage="ae-end", steps=step, clips=seen, psnr=round(-10 * math.log10((y - x).pow(2).mean().item()), 2),
-            std=[round(v, 3) for v in z.std((0, 1, 3, 4)).tolist()], max=round(z.abs().max().item(), 2))
+        mark = near.float()[:, :, None].repeat_interleave(8, 3).repeat_interleave(8, 4)
+        log(args, stage="decoder-end" if decoder_only else "ae-end", steps=step, clips=seen, psnr=psnr(y, x), near=psnr(y, x, mark),
+            apart=apart, std=[round(v, 3) for v in z.std((0, 1, 3, 4)).tolist()], max=round(z.abs().max().item(), 2))
+        torch.save({k: v.half() for k, v in ae.state_dict().items()}, os.path.join(args.out, "ae.pt"))
         pairs = torch.stack([x, y], 1)[:6, :, [1, 16, 31]].permute(0, 1, 4, 2, 5, 3).reshape(-1, 2 * 160, 3 * 224, 3)
-        save_png(args, "ae.png", torch.cat(list(pairs[0::2]) + list(pairs[1::2]), 0) if len(pairs) < 4 else
-                 torch.cat([torch.cat(list(pairs[:3]), 0), torch.cat(list(pairs[3:6]), 0)], 1))
-    torch.save({k: v.half() for k, v in ae.state_dict().items()}, os.path.join(args.out, "ae.pt"))
+        save_png(args, "ae.png", torch.cat([torch.cat(list(pairs[:3]), 0), torch.cat(list(pairs[3:6]), 0)], 1))
+    ranks.leave()
     clips.close()
 
 
-def tune_decoder(args, device):
-    """The decoder alone, on the shipped encoder's latents: sharper pictures, and every trained DiT stays valid."""
-    clips = Clips(args.build, SPIECE, args.seed, 1 << 41, args.workers)
-    torch.manual_seed(args.seed)
-    ae = load_ae(args, device)
-    opt = torch.optim.AdamW(ae.decoder.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda")
-    clips.start(args.batch // 3, (args.frames, world.H, world.W))
-    started, step = time.time(), 0
-    while (elapsed := time.time() - started) < args.seconds and step < args.steps:
-        x = to_float(clips.take(device)[0])
-        opt.param_groups[0]["lr"] = args.lr * schedule(args, step, elapsed)
-        with autocast(device):
-            with torch.no_grad():
-                z = ae.encode(x).float()
-            z = z + torch.rand(z.shape[0], 1, 1, 1, 1, device=device) * args.noise * torch.randn_like(z)
-            y = ae.decode(z).float()
-        loss = ae_loss(y, x)
-        opt.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(ae.decoder.parameters(), 2.0)
-        opt.step()
-        if step % 100 == 0:
-            mse = (y.detach().clamp(0, 1) - x).pow(2).mean().item()
-            log(args, stage="decoder", step=step, s=round(elapsed, 1), loss=round(loss.item(), 4), psnr=round(-10 * math.log10(mse + 1e-10), 2))
-        step += 1
-    torch.save({k: v.half() for k, v in ae.state_dict().items()}, os.path.join(args.out, "ae.pt"))
-    clips.close()
+@torch.no_grad()
+def fold_scale(ae, mean, std):
+    """Latents leave the encoder with zero mean and unit variance."""
+    last = ae.encoder[-1]
+    last.weight.div_(std[:, None, None, None])
+    last.bias.copy_((last.bias - mean) / std)
 
 
 # ---- optimizer ---------------------------------------------------------------------------------------------------
@@ -232,12 +248,14 @@ class Net(torch.nn.Module):
 
 
 def draw_sigma(n, shift, device):
-    u = torch.where(torch.rand(n, device=device) < 0.7, torch.randn(n, device=device).sigmoid(), torch.rand(n, device=device))
-    return shift * u / (1 + (shift - 1) * u)
+    """70 %: logit-normal, shifted towards noise, where it is decided what there is; 30 %: uniform, for sharp outlines."""
+    u = torch.randn(n, device=device).sigmoid()
+    return torch.where(torch.rand(n, device=device) < 0.7, shift * u / (1 + (shift - 1) * u), torch.rand(n, device=device))
 
 
 def flow_loss(net, z, ids, marks, args, device):
-    """Mean squared error of the velocity, tokens of an object counting object_weight times."""
+    """Mean squared error of the velocity. Tokens of an object count object_weight times, of a small one more: a fifth of the
+    picture is the usual size."""
     n = z.shape[0]
     s = draw_sigma(n, args.shift, device)
     lengths = ids[:, M.MAX_IDS]
@@ -247,7 +265,9 @@ def flow_loss(net, z, ids, marks, args, device):
     with autocast(device):
         ctx, bias = net.condition(ids[:, :M.MAX_IDS], lengths, drop)
         v = net.dit((1 - sv) * z + sv * noise, 1000 * s, ctx, bias)
-    w = 1 + (args.object_weight - 1) * marks.float()
+    w = marks.float()
+    share = w.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+    w = 1 + (args.object_weight - 1) * w * (0.2 / share).sqrt().clamp(0.7, 2.0)
     w = (w / w.mean())[:, None].repeat_interleave(2, 3).repeat_interleave(2, 4)
     return (w * (v.float() - (noise - z)).pow(2)).mean()
 
@@ -299,8 +319,10 @@ class Pool:
 
 def save_dit(args, net, ema, step):
     names = list(net.state_dict())
-    torch.save({"net": net.state_dict(), "step": step}, os.path.join(args.out, "net.pt"))
-    torch.save({k: v.half() for k, v in zip(names, ema)}, os.path.join(args.out, "ema.pt"))
+    for name, state in ("net.pt", {"net": net.state_dict(), "step": step}), ("ema.pt", {k: v.half() for k, v in zip(names, ema)}):
+        path = os.path.join(args.out, name)
+        torch.save(state, path + ".part")
+        os.replace(path + ".part", path)
 
 
 def resume(net, args, device):
@@ -326,17 +348,21 @@ def load_ae(args, device):
     else:
         from safetensors.torch import load_file
         ae.load_state_dict(load_file(os.path.join(ROOT, "models", "tinyworld", "taehv", "diffusion_pytorch_model.safetensors")))
-        torch.save(ae.half().state_dict(), path)
-        ae.float()
+        if args.ranks.first:
+            torch.save({k: v.half() for k, v in ae.state_dict().items()}, path + ".part")
+            os.replace(path + ".part", path)
     return ae
 
 
 def train_dit(args, device):
-    clips = Clips(args.build, SPIECE, args.seed, args.start, args.workers)
+    ranks = args.ranks
+    clips = Clips(args.build, SPIECE, args.seed, args.start, args.workers, (ranks.rank, ranks.n))
     clips.start(args.take)
+    ranks.join(device)
     torch.manual_seed(args.seed + args.start)
     torch.set_float32_matmul_precision("high")
     ae = load_ae(args, device)
+    compile_memory(ae.encoder, device)
     net = Net().to(device)
     step0 = 0
     prepared = os.path.join(args.out, "text.pt")
@@ -344,7 +370,10 @@ def train_dit(args, device):
         step0 = resume(net, args, device)
     elif os.path.exists(prepared):
         net.text.load_state_dict(torch.load(prepared, map_location=device))
-    ema = [p.detach().clone() for p in net.parameters()]
+    params = list(net.parameters())
+    ranks.copy_first(params)
+    torch.manual_seed(args.seed + args.start + 1000003 * ranks.rank)
+    ema = [p.detach().clone() for p in params]
     compile_blocks(net, device)
     mu, ad = split_params(net)
     muon = Muon(mu)
@@ -352,44 +381,57 @@ def train_dit(args, device):
     adam = torch.optim.AdamW([{"params": [p for p in ad if id(p) not in words], "pace": 1.0},
                               {"params": [p for p in ad if id(p) in words], "pace": args.text_pace}],
                              lr=args.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=device == "cuda")
+    grads = Gradients(params, ranks)
     pool = Pool(args.pool, device)
-    started, step, mark, total = time.time(), 0, time.time(), 0.0
+    clock, step, mark, total, saved = Clock(ranks, args.began), 0, time.time(), 0.0, 0.0
     while pool.n < min(args.first, args.pool):
         pool.grow(ae, clips)
-    log(args, stage="pool", n=pool.n, s=round(time.time() - started, 1))
-    while (elapsed := time.time() - started) < args.seconds and step < args.steps:
+    log(args, stage="pool", n=pool.n, s=round(clock.own(), 1))
+    while (elapsed := clock.at(step)) < args.seconds and step < args.steps:
         f = schedule(args, step, elapsed)
         if step % args.every == 0:
             pool.grow(ae, clips)
         # Short pieces first: what an object looks like is learned there at a fifth of the cost.
         short = elapsed < args.short * args.seconds
         z, ids, marks = pool.batch(args.batch * 4 if short else args.batch, 2 if short else 9)
+        grads.clear()
         loss = flow_loss(net, z, ids, marks, args, device)
         loss.backward()
+        grads.average()
         for g in adam.param_groups:
             g["lr"] = args.lr * f * g["pace"]
         adam.step()
         muon.step(args.muon_lr * f)
-        for p in net.parameters():
-            p.grad = None
-        torch._foreach_lerp_(ema, list(net.parameters()), 1 - min(args.ema, (1 + step) / (10 + step)))
+        if ranks.first:
+            torch._foreach_lerp_(ema, params, 1 - min(args.ema, (1 + step) / (10 + step)))
         total = total + loss.detach()
         step += 1
-        if step == 1 or step % args.log == 0:
+        if ranks.first and (step == 1 or step % args.log == 0):
             k = 1 if step == 1 else args.log - (1 if step == args.log else 0)
-            log(args, stage="dit", step=step0 + step, s=round(elapsed, 1), loss=round(float(total) / k, 4), pool=pool.n,
+            log(args, stage="dit", step=step0 + step, s=round(elapsed, 1), loss=round(float(total) / k, 4), pool=pool.n * ranks.n,
                 ms=round((time.time() - mark) * 1000 / k, 1), lr=round(args.lr * f, 6))
             mark, total = time.time(), 0.0
-    log(args, stage="dit-end", steps=step0 + step, samples=step * args.batch, clips=pool.n, s=round(time.time() - started, 1))
+            if elapsed - saved > args.save_every:
+                save_dit(args, net, ema, step0 + step)
+                saved = elapsed
+    apart = ranks.apart(params)
+    if ranks.first:
+        save_dit(args, net, ema, step0 + step)
+    log(args, stage="dit-end", steps=step0 + step, samples=step * args.batch * ranks.n, clips=pool.n * ranks.n, ranks=ranks.n,
+        apart=apart, s=round(clock.own(), 1))
+    ranks.leave()
     clips.close()
-    save_dit(args, net, ema, step0 + step)
 
 
 def warm(args, device):
     """Fills the compiler's cache while something else uses the GPU."""
     torch.set_float32_matmul_precision("high")
-    net = Net().to(device)
+    args.ranks.join(device)
+    net, ae = Net().to(device), load_ae(args, device)
     compile_blocks(net, device)
+    compile_memory(ae.encoder, device)
+    with torch.no_grad(), autocast(device):
+        ae.encode(torch.rand(args.take, world.F, 3, world.H, world.W, device=device))
     ids = torch.ones(args.batch, M.MAX_IDS + 1, dtype=torch.int64, device=device)
     for n, length in ((args.batch, 9), (4 * args.batch, 2))[:2 if args.short > 0 else 1]:
         z, marks = torch.randn(n, 16, length, 20, 28, device=device), torch.ones(n, length, 10, 14, device=device)
@@ -437,7 +479,9 @@ def main():
     p.add_argument("stage", choices=["ae", "decoder", "dit", "warm", "sheet"])
     p.add_argument("--out", required=True)
     p.add_argument("--build", default="/tmp/tinyworld-build")
+    p.add_argument("--ranks", type=int, default=1, help="processes, one a GPU")
     p.add_argument("--seconds", type=float, default=60)
+    p.add_argument("--until", type=float, help="end at this time of day, in seconds since 1970, instead")
     p.add_argument("--steps", type=int, default=10**9)
     p.add_argument("--seed", type=int, default=20261122)
     p.add_argument("--start", type=int, default=0, help="first scene index: give each run its own")
@@ -461,7 +505,17 @@ def main():
     p.add_argument("--every", type=int, default=4)
     p.add_argument("--log", type=int, default=100)
     p.add_argument("--resume", action="store_true")
+    p.add_argument("--save-every", type=float, default=150, help="seconds between states of the DiT")
+    p.add_argument("--whole", type=float, default=0.2, help="share of the autoencoder's time spent on whole frames, at the end")
     args = p.parse_args()
+    if args.until and "SECONDS_LEFT" not in os.environ:  # one number for all ranks
+        os.environ["SECONDS_LEFT"] = repr(args.until - time.time())
+    if args.ranks > 1 and "RANK" not in os.environ:
+        sys.exit(launch(args.ranks))
+    args.ranks, args.began = Ranks(), None
+    if args.until:
+        args.seconds = float(os.environ["SECONDS_LEFT"])
+        args.began = args.until - args.seconds
     args.batch = args.batch or (18 if args.stage in ("ae", "decoder") else 96)
     args.lr = args.lr or {"ae": 1.5e-3, "decoder": 8e-4}.get(args.stage, 1e-3)
     os.makedirs(args.out, exist_ok=True)
@@ -469,8 +523,10 @@ def main():
     torch.backends.cudnn.benchmark = True
     if args.stage == "sheet":
         sheet(args, device, PROMPTS)
+    elif args.stage == "decoder":
+        train_ae(args, device, decoder_only=True)
     else:
-        {"ae": train_ae, "decoder": tune_decoder, "dit": train_dit, "warm": warm}[args.stage](args, device)
+        {"ae": train_ae, "dit": train_dit, "warm": warm}[args.stage](args, device)
 
 
 if __name__ == "__main__":
