@@ -33,6 +33,7 @@
  * waits for ever. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
 
@@ -266,7 +267,7 @@ template <int CL, bool BIAS> __global__ void __launch_bounds__(384, 1) dense_bf1
 template <int CL, bool BIAS> cudaError_t launch(cudaStream_t stream, params &p, const swan_attn_dense_args *a)
 {
     const uint64_t width = (uint64_t)a->heads * 128;
-    int dev = 0, sms = 0;
+    int sms = 0;
     cudaError_t e;
     p.blocks = (p.Lk + KEYS - 1) / KEYS;
     p.q_tiles = (p.Lq + 128 * CL - 1) / (128 * CL);
@@ -274,23 +275,9 @@ template <int CL, bool BIAS> cudaError_t launch(cudaStream_t stream, params &p, 
     if ((e = swan_tma_map_bf16(&p.k, a->k, a->Lk, width, a->ldk, KEYS)) ||
         (e = swan_tma_map_bf16(&p.v, a->v, a->Lk, width, a->ldv, KEYS)))
         return e;
-    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
-        (e = cudaFuncSetAttribute(dense_bf16<CL, BIAS>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  layout::dynamic)))
-        return e;
+    if ((e = swan_multiprocessors(&sms))) return e;
     const int clusters = p.tiles < sms / CL ? p.tiles : sms / CL;
-    cudaLaunchConfig_t cfg = {};
-    cudaLaunchAttribute attr[1];
-    cfg.gridDim = dim3(clusters * CL);
-    cfg.blockDim = dim3(384);
-    cfg.dynamicSmemBytes = layout::dynamic;
-    cfg.stream = stream;
-    attr[0].id = cudaLaunchAttributeClusterDimension;
-    attr[0].val.clusterDim.x = CL;
-    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
-    cfg.attrs = attr;
-    cfg.numAttrs = CL > 1 ? 1 : 0;
-    return cudaLaunchKernelEx(&cfg, dense_bf16<CL, BIAS>, p);
+    return swan_start_clusters(dense_bf16<CL, BIAS>, clusters, CL, layout::dynamic, stream, p);
 }
 
 } // namespace

@@ -17,6 +17,7 @@
  * - key_bias, -inf from Lk on, waits in shared memory; without bias and tail there is no mask. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
 
@@ -295,33 +296,15 @@ template <int CL, bool RESIDENT, bool MASK> __global__ void __launch_bounds__(38
 #endif
 }
 
-template <int CL, bool RESIDENT, bool MASK> cudaError_t start(cudaStream_t stream, const params &p, int clusters)
-{
-    const cudaError_t e =
-        cudaFuncSetAttribute(short_bf16<CL, RESIDENT, MASK>, cudaFuncAttributeMaxDynamicSharedMemorySize, SMEM_BYTES);
-    if (e) return e;
-    cudaLaunchConfig_t cfg = {};
-    cudaLaunchAttribute attr[1];
-    cfg.gridDim = dim3(clusters * CL);
-    cfg.blockDim = dim3(384);
-    cfg.dynamicSmemBytes = SMEM_BYTES;
-    cfg.stream = stream;
-    attr[0].id = cudaLaunchAttributeClusterDimension;
-    attr[0].val.clusterDim.x = CL;
-    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
-    cfg.attrs = attr;
-    cfg.numAttrs = CL > 1 ? 1 : 0;
-    return cudaLaunchKernelEx(&cfg, short_bf16<CL, RESIDENT, MASK>, p);
-}
-
 template <int CL, bool RESIDENT> cudaError_t launch(cudaStream_t stream, params &p, int64_t Lq, int sms)
 {
     const int rows = (int)((Lq + 128 * CL - 1) / (128 * CL)), most = sms / CL;
     p.tiles = rows * p.heads;
     int clusters = p.tiles < most ? p.tiles : most;
     if (RESIDENT) clusters -= clusters % p.heads; /* so that a CTA keeps to one head */
-    if (p.key_bias || p.Lk % KEYS) return start<CL, RESIDENT, true>(stream, p, clusters);
-    return start<CL, RESIDENT, false>(stream, p, clusters);
+    if (p.key_bias || p.Lk % KEYS)
+        return swan_start_clusters(short_bf16<CL, RESIDENT, true>, clusters, CL, SMEM_BYTES, stream, p);
+    return swan_start_clusters(short_bf16<CL, RESIDENT, false>, clusters, CL, SMEM_BYTES, stream, p);
 }
 
 } // namespace
@@ -330,7 +313,7 @@ extern "C" int swan_cuda_attn_dense_short_sm90(cudaStream_t stream, const swan_a
 {
     params p = {};
     cudaError_t e;
-    int dev = 0, sms = 0;
+    int sms = 0;
     if (a->Lq < 1 || a->Lk < 1 || a->heads < 1) return cudaErrorInvalidValue;
     if (a->rel_bias || a->head_dim != 128 || a->Lq > 1 << 22 || a->Lk > MOST || a->heads > 1024 ||
         ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
@@ -339,8 +322,7 @@ extern "C" int swan_cuda_attn_dense_short_sm90(cudaStream_t stream, const swan_a
     if ((e = swan_tma_map_bf16(&p.q, a->q, a->Lq, width, a->ldq, 64)) ||
         (e = swan_tma_map_bf16(&p.o, a->out, a->Lq, width, a->ldo, 64)) ||
         (e = swan_tma_map_bf16(&p.k, a->k, a->Lk, width, a->ldk, KEYS)) ||
-        (e = swan_tma_map_bf16(&p.v, a->v, a->Lk, width, a->ldv, KEYS)) || (e = cudaGetDevice(&dev)) ||
-        (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)))
+        (e = swan_tma_map_bf16(&p.v, a->v, a->Lk, width, a->ldv, KEYS)) || (e = swan_multiprocessors(&sms)))
         return e;
     p.key_bias = a->key_bias;
     p.Lk = (int)a->Lk, p.blocks = (p.Lk + KEYS - 1) / KEYS;

@@ -33,6 +33,7 @@
  * between the streams; clusters that share the union of two neighbours' lists. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
 
@@ -373,7 +374,7 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
 {
     params p;
     cudaError_t e;
-    int dev = 0, sms = 0;
+    int sms = 0;
     if (a->L < 1 || a->tiles < 1 || a->heads < 1 || a->topk < 1 || a->topk > a->tiles) return cudaErrorInvalidValue;
     if (a->head_dim != 128 || a->L > 1 << 24 || a->tiles * a->heads > 1 << 24 ||
         ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
@@ -384,7 +385,7 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
         if ((e = swan_tma_map_bf16(&p.k[i], a->k, a->L, width, a->ldk, 8u << i)) ||
             (e = swan_tma_map_bf16(&p.v[i], a->v, a->L, width, a->ldv, 8u << i)))
             return e;
-    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
+    if ((e = swan_multiprocessors(&sms)) ||
         (e = cudaFuncSetAttribute(sparse_bf16, cudaFuncAttributeMaxDynamicSharedMemorySize, SMEM_BYTES)))
         return e;
     p.out = (__nv_bfloat16 *)a->out;

@@ -1,4 +1,6 @@
-/* Host side: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, from
+/* Host side of launches.
+ *
+ * swan_start: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, from
  * compute capability 9.0 up). Every thread of such a kernel executes swan_grid_wait() before it reads anything that a kernel
  * of the stream has written, and before its first write. */
 #ifndef SWAN_KERNEL_CUDA_COMMON_START_CUH
@@ -23,6 +25,34 @@ static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, si
     attr[0].val.programmaticStreamSerializationAllowed = 1;
     cfg.attrs = attr;
     cfg.numAttrs = major >= 9 ? 1 : 0;
+    return cudaLaunchKernelEx(&cfg, kernel, p);
+}
+
+/* How many multiprocessors the current device has. */
+static inline cudaError_t swan_multiprocessors(int *count)
+{
+    int dev = 0;
+    const cudaError_t e = cudaGetDevice(&dev);
+    return e ? e : cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, dev);
+}
+
+/* Clusters of `size` blocks; a block is a producer and two consumer warpgroups: 384 threads. sm_90. */
+template <typename P>
+static cudaError_t swan_start_clusters(void (*kernel)(P), int clusters, int size, size_t smem, cudaStream_t stream, const P &p)
+{
+    const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem);
+    if (e) return e;
+    cudaLaunchConfig_t cfg = {};
+    cudaLaunchAttribute attr[1];
+    cfg.gridDim = dim3((unsigned)(clusters * size));
+    cfg.blockDim = dim3(384);
+    cfg.dynamicSmemBytes = smem;
+    cfg.stream = stream;
+    attr[0].id = cudaLaunchAttributeClusterDimension;
+    attr[0].val.clusterDim.x = (unsigned)size;
+    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
+    cfg.attrs = attr;
+    cfg.numAttrs = size > 1 ? 1 : 0;
     return cudaLaunchKernelEx(&cfg, kernel, p);
 }
 

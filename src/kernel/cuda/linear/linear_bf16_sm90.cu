@@ -29,6 +29,7 @@
  * slower. Not tried: 192-wide tiles for N = 1536, old values through TMA. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/apply.cuh"
+#include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/common/wgmma.cuh"
 #include "kernel/cuda/launch.h"
@@ -257,24 +258,11 @@ template <int EPI> __global__ void __launch_bounds__(384, 1) linear_bf16(const _
 
 template <int EPI> cudaError_t launch(cudaStream_t stream, const params &p)
 {
-    int dev = 0, sms = 0;
-    cudaError_t e;
-    if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, dev)) ||
-        (e = cudaFuncSetAttribute(linear_bf16<EPI>, cudaFuncAttributeMaxDynamicSharedMemorySize, SMEM_BYTES)))
-        return e;
+    int sms = 0;
+    const cudaError_t e = swan_multiprocessors(&sms);
+    if (e) return e;
     const int tiles = p.m_tiles * p.n_tiles, clusters = tiles < sms / CL ? tiles : sms / CL;
-    cudaLaunchConfig_t cfg = {};
-    cudaLaunchAttribute attr[1];
-    cfg.gridDim = dim3(clusters * CL);
-    cfg.blockDim = dim3(384);
-    cfg.dynamicSmemBytes = SMEM_BYTES;
-    cfg.stream = stream;
-    attr[0].id = cudaLaunchAttributeClusterDimension;
-    attr[0].val.clusterDim.x = CL;
-    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
-    cfg.attrs = attr;
-    cfg.numAttrs = 1;
-    return cudaLaunchKernelEx(&cfg, linear_bf16<EPI>, p);
+    return swan_start_clusters(linear_bf16<EPI>, clusters, CL, SMEM_BYTES, stream, p);
 }
 
 } // namespace
