@@ -130,6 +130,12 @@ typedef struct swan_plan {
     uint64_t device_bytes;    /* of the above, what lies on a GPU: exact; 0 on the CPU */
     uint64_t device_base_bytes; /* in use on it before any of ours: CUDA's context, libraries, other processes; measured */
     uint64_t device_peak_bytes; /* expected peak on it: the two above, and code and graphs */
+    /* what "vram" decides: weights that stay in host memory and pass through the GPU when they are at work. 0: all are resident */
+    uint64_t host_weight_bytes; /* page-locked */
+    int blocks, blocks_streamed;           /* of the transformer */
+    int text_layers, text_layers_streamed; /* of the text encoder */
+    uint64_t prompt_bus_bytes;  /* over the bus for the prompts of a video */
+    uint64_t step_bus_bytes;    /* for each step of denoising */
     int phase_count;
     swan_plan_phase phase[4];
 } swan_plan;

@@ -101,6 +101,7 @@ void bench_print_text(const bench_result *r)
     print_memory("  weights and session", r->report.device_bytes);
     print_memory("  context, libraries, others", r->report.device_base_bytes);
     print_memory("  code, graphs, rounding", peak > known ? peak - known : 0);
+    cli_show_residency(p);
 }
 
 /* ---- for programs ---- */
@@ -130,6 +131,8 @@ void bench_print_json(const bench_result *r)
            "\"output_bytes\":%llu", (unsigned long long)q->process_peak_bytes, (unsigned long long)q->device_peak_bytes,
            (unsigned long long)p->device_peak_bytes, (unsigned long long)q->device_bytes, (unsigned long long)q->device_base_bytes,
            (unsigned long long)q->output_bytes);
+    putchar(',');
+    cli_json_residency(p);
     for (int i = 0; i < BENCH_STAGES; i++) print_series(r, i);
     printf("}\n");
 }

@@ -23,17 +23,20 @@ static void print_text(const swan_plan *p)
     printf("\non the GPU      %12s of these: weights and session\nin use before   %12s (CUDA's context, libraries, other processes)\n",
            cli_bytes(p->device_bytes, a, sizeof a), cli_bytes(p->device_base_bytes, b, sizeof b));
     printf("device peak     %12s (expected)\n", cli_bytes(p->device_peak_bytes, a, sizeof a));
+    cli_show_residency(p);
 }
 
 static void print_json(const swan_plan *p)
 {
     printf("{\"width\":%d,\"height\":%d,\"frames\":%d,\"fps\":%d,\"steps\":%d,\"tokens\":%d,\"prompt_tokens\":%d,\"mapped_bytes\":%llu,\"arena_bytes\":%llu,"
            "\"session_bytes\":%llu,\"state_bytes\":%llu,\"staging_bytes\":%llu,\"peak_bytes\":%llu,"
-           "\"device_bytes\":%llu,\"device_base_bytes\":%llu,\"device_peak_bytes\":%llu,\"phases\":[", p->width, p->height, p->frames, p->fps, p->steps,
+           "\"device_bytes\":%llu,\"device_base_bytes\":%llu,\"device_peak_bytes\":%llu,", p->width, p->height, p->frames, p->fps, p->steps,
            p->tokens, p->prompt_tokens, (unsigned long long)p->mapped_bytes, (unsigned long long)p->arena_bytes, (unsigned long long)p->session_bytes,
            (unsigned long long)p->state_bytes, (unsigned long long)p->staging_bytes,
            (unsigned long long)p->peak_bytes, (unsigned long long)p->device_bytes, (unsigned long long)p->device_base_bytes,
            (unsigned long long)p->device_peak_bytes);
+    cli_json_residency(p);
+    printf(",\"phases\":[");
     for (int i = 0; i < p->phase_count; i++) {
         const swan_plan_phase *f = &p->phase[i];
         printf("%s{\"name\":\"%s\",\"weight_bytes\":%llu,\"activation_bytes\":%llu,\"launches\":%llu,\"flops\":%.6g,\"bytes\":%.6g}", i ? "," : "",

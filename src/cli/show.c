@@ -111,3 +111,23 @@ void cli_json_string(const char *text)
     }
     putchar('"');
 }
+
+void cli_show_residency(const swan_plan *p)
+{
+    char a[32], b[32], c[32];
+    if (!p->host_weight_bytes) {
+        printf("resident        all weights\n");
+        return;
+    }
+    printf("resident        %d of %d blocks, %d of %d text layers; the rest is streamed from %s of host memory:\n", p->blocks - p->blocks_streamed,
+           p->blocks, p->text_layers - p->text_layers_streamed, p->text_layers, cli_bytes(p->host_weight_bytes, a, sizeof a));
+    printf("over the bus    %12s a step, %s a video for its prompt\n", cli_bytes(p->step_bus_bytes, b, sizeof b),
+           cli_bytes(p->prompt_bus_bytes, c, sizeof c));
+}
+
+void cli_json_residency(const swan_plan *p)
+{
+    printf("\"host_weight_bytes\":%llu,\"blocks\":%d,\"blocks_streamed\":%d,\"text_layers\":%d,\"text_layers_streamed\":%d,"
+           "\"step_bus_bytes\":%llu,\"prompt_bus_bytes\":%llu", (unsigned long long)p->host_weight_bytes, p->blocks, p->blocks_streamed,
+           p->text_layers, p->text_layers_streamed, (unsigned long long)p->step_bus_bytes, (unsigned long long)p->prompt_bus_bytes);
+}

@@ -20,6 +20,9 @@ void cli_show_log(void *show, swan_log_level level, const char *text);
 void cli_show_end(cli_show *show);
 /* "1.4 GiB" in buf. */
 const char *cli_bytes(uint64_t bytes, char *buf, size_t n);
+/* Which weights are resident and what crosses the bus, of a plan for a GPU: two lines; and as members of a JSON object. */
+void cli_show_residency(const swan_plan *plan);
+void cli_json_residency(const swan_plan *plan);
 /* Writes text as a JSON string, quotes included; bytes that are no UTF-8 become U+FFFD. */
 void cli_json_string(const char *text);
 

@@ -24,10 +24,10 @@ static const swan_weight_spec layer_specs[] = {
     {{"encoder.block.%d.layer.1.DenseReluDense.wo.weight", "blocks.%d.ffn.fc2.weight"}, AT(down.weight), SWAN_WEIGHT_MATRIX, 0, 2, {WIDTH, FFN}},
 };
 #undef AT
-static const swan_weight_spec model_specs[] = {
-    {{"shared.weight", "token_embedding.weight", "encoder.embed_tokens.weight"}, offsetof(swan_umt5, embedding), SWAN_WEIGHT_MATRIX, 0, 2, {VOCAB, WIDTH}},
-    {{"encoder.final_layer_norm.weight", "norm.weight"}, offsetof(swan_umt5, final_norm), SWAN_WEIGHT_VECTOR, 0, 1, {WIDTH}},
-};
+static const swan_weight_spec table_spec = {
+    {"shared.weight", "token_embedding.weight", "encoder.embed_tokens.weight"}, offsetof(swan_umt5, embedding), SWAN_WEIGHT_MATRIX, 0, 2, {VOCAB, WIDTH}};
+static const swan_weight_spec norm_spec = {
+    {"encoder.final_layer_norm.weight", "norm.weight"}, offsetof(swan_umt5, final_norm), SWAN_WEIGHT_VECTOR, 0, 1, {WIDTH}};
 /* aliases of the shared table, and the decoder of a full encoder-decoder checkpoint */
 static const char *const ignored[] = {"shared.weight", "encoder.embed_tokens.weight", "decoder.", "lm_head.", NULL};
 
@@ -63,27 +63,24 @@ swan_status swan_umt5_load(swan_umt5 *m, const swan_umt5_config *config, swan_we
     int64_t values[] = {[VOCAB] = config->vocab, [WIDTH] = config->width, [INNER] = config->heads * config->head_dim,
                         [HEADS] = config->heads, [FFN] = config->ffn, [BUCKETS] = config->buckets};
     loader->values = values;
-    swan_status s = swan_weights_bind(loader, model_specs, sizeof model_specs / sizeof *model_specs, -1, m);
-    for (int i = 0; !s && i < config->layers; i++)
+    swan_weights_send(loader, SWAN_UMT5_TABLE, 0, 1);
+    swan_status s = swan_weights_bind(loader, &table_spec, 1, -1, m);
+    loader->to_host = false;
+    if (!s) s = swan_weights_bind(loader, &norm_spec, 1, -1, m);
+    for (int i = 0; !s && i < config->layers; i++) {
+        swan_weights_send(loader, SWAN_UMT5_LAYERS, i, config->layers);
         s = swan_weights_bind(loader, layer_specs, sizeof layer_specs / sizeof *layer_specs, i, &m->layer[i]);
+    }
+    loader->to_host = false;
     loader->values = NULL;
     if (s) return s;
     return loader->used ? swan_weights_all_used(loader, ignored, "a UMT5 text encoder") : SWAN_OK;
 }
 
-swan_status swan_umt5_layers(const swan_umt5 *m, const void **first, size_t *bytes)
+swan_weight_span swan_umt5_span(const swan_umt5 *m, int i)
 {
-    /* of each layer, the first and the last that the table places */
-    const uint8_t *begin = m->layer[0].norm1.data, *end = m->layer[0].down.weight.data;
-    *first = begin;
-    *bytes = m->config.layers > 1 ? (size_t)((const uint8_t *)m->layer[1].norm1.data - begin)
-                                  : (size_t)(end - begin) + swan_tensor_bytes(&m->layer[0].down.weight);
-    for (int i = 1; i < m->config.layers; i++) {
-        const uint8_t *at = begin + (size_t)i * *bytes;
-        if (at != m->layer[i].norm1.data || at + (end - begin) != (const uint8_t *)m->layer[i].down.weight.data)
-            return SWAN_FAIL(SWAN_E_UNSUPPORTED, "text encoder: layers 0 and %d are stored in different types", i);
-    }
-    return SWAN_OK;
+    /* of the table's rows for a layer, the first and the last */
+    return swan_weights_span(&m->layer[i].norm1, &m->layer[i].down.weight);
 }
 
 /* ---- relative positions ---- */
@@ -168,7 +165,7 @@ static void shift_weights(swan_umt5_layer *w, ptrdiff_t shift)
 {
     swan_tensor *const all[] = {&w->norm1, &w->norm2, &w->q.weight, &w->k.weight, &w->v.weight, &w->o.weight,
                                 &w->rel_bias, &w->gate.weight, &w->up.weight, &w->down.weight};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) all[i]->data = (void *)((uintptr_t)all[i]->data + (uintptr_t)shift);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) swan_weights_shift(all[i], shift);
 }
 
 int64_t swan_umt5_padded(int64_t n)
@@ -186,7 +183,7 @@ swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5
     for (int i = 0; i < m->config.layers; i++) {
         swan_umt5_layer layer = m->layer[i];
         ptrdiff_t shift = 0;
-        if (in->fetch && ctx->mode != SWAN_DRY) SWAN_TRY(in->fetch(in->user, i, &shift));
+        if (in->fetch && ctx->mode != SWAN_DRY) SWAN_TRY(in->fetch->take(in->fetch->user, i, &shift));
         shift_weights(&layer, shift);
         SWAN_TRY(attention(&m->config, &layer, ctx, in, &x));
         SWAN_TRY(feed_forward(&m->config, &layer, ctx, &x));

@@ -40,13 +40,12 @@ void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids)
  * key_bias f32 [n] is 0 for the prompt and -inf for padding; otherwise it is NULL. */
 typedef struct swan_umt5_input {
     const swan_tensor *ids, *bias_ids, *key_bias;
-    /* NULL: the layers are where they were bound. Otherwise called before each, in order: its weights are *shift bytes from there. */
-    swan_status (*fetch)(void *user, int layer, ptrdiff_t *shift);
-    void *user;
+    const swan_weight_fetch *fetch; /* NULL: the layers are where they were bound */
 } swan_umt5_input;
-/* The layers' weights as one run of memory: where the first one begins, and the bytes from one to the next. SWAN_E_UNSUPPORTED when
- * they are not laid out alike, because their types in the file differ. */
-swan_status swan_umt5_layers(const swan_umt5 *m, const void **first, size_t *bytes);
+/* The parts that may be away: the layers, and the table, of which a GPU reads a prompt's rows where they lie. */
+enum { SWAN_UMT5_LAYERS, SWAN_UMT5_TABLE };
+/* The weights of layer i. */
+swan_weight_span swan_umt5_span(const swan_umt5 *m, int i);
 /* Rows that a GPU takes for a prompt of n tokens (1..512): 32, 64, 96, 128, 256 or 512. Up to 128 a product's time grows with the
  * rows less than with their number, and beyond that prompts are rare. */
 int64_t swan_umt5_padded(int64_t n);

@@ -43,7 +43,20 @@ static swan_tensor text_rows(const swan_wan_text *text, const swan_tensor *all, 
     return swan_tensor_2d(data, all->dtype, text->rows, all->ne[1]);
 }
 
-swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, swan_wan_text *text)
+/* The projections of a block's cross-attention that see the text, where they are now. */
+static swan_status fetch_text_weights(const swan_wan_dit *m, swan_ctx *ctx, const swan_weight_fetch *fetch, int block,
+                                      swan_wan_attention_weights *w)
+{
+    ptrdiff_t shift = 0;
+    *w = m->block[block].cross;
+    if (fetch && ctx->mode != SWAN_DRY) SWAN_TRY(fetch->take(fetch->user, block, &shift));
+    swan_tensor *const all[] = {&w->k.weight, &w->k.bias, &w->v.weight, &w->v.bias, &w->norm_k};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) swan_weights_shift(all[i], shift);
+    return SWAN_OK;
+}
+
+swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, const swan_weight_fetch *fetch,
+                              swan_wan_text *text)
 {
     const swan_wan_config *c = &m->config;
     size_t mark = swan_arena_mark(ctx->arena);
@@ -55,13 +68,14 @@ swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_t
     SWAN_TRY(swan_op_linear(ctx, &hidden, &m->text2, SWAN_EPI_NONE, NULL, &embedded));
     SWAN_TRY(swan_op_round(ctx, &embedded));
     for (int i = 0; i < c->layers; i++) {
-        const swan_wan_attention_weights *w = &m->block[i].cross;
+        swan_wan_attention_weights w;
         swan_tensor k = text_rows(text, &text->k, i), v = text_rows(text, &text->v, i);
-        SWAN_TRY(swan_op_linear(ctx, &embedded, &w->k, SWAN_EPI_NONE, NULL, &k));
+        SWAN_TRY(fetch_text_weights(m, ctx, fetch, i, &w));
+        SWAN_TRY(swan_op_linear(ctx, &embedded, &w.k, SWAN_EPI_NONE, NULL, &k));
         SWAN_TRY(swan_op_round(ctx, &k));
-        SWAN_TRY(swan_op_rms_norm(ctx, &k, &w->norm_k, c->eps, NULL, &k));
+        SWAN_TRY(swan_op_rms_norm(ctx, &k, &w.norm_k, c->eps, NULL, &k));
         SWAN_TRY(swan_op_round(ctx, &k));
-        SWAN_TRY(swan_op_linear(ctx, &embedded, &w->v, SWAN_EPI_NONE, NULL, &v));
+        SWAN_TRY(swan_op_linear(ctx, &embedded, &w.v, SWAN_EPI_NONE, NULL, &v));
         SWAN_TRY(swan_op_round(ctx, &v));
     }
     swan_arena_release(ctx->arena, mark);
@@ -270,13 +284,29 @@ static swan_status feed_forward(const swan_wan_dit *m, const swan_wan_block *w, 
     return SWAN_OK;
 }
 
-static swan_status run_block(const swan_wan_dit *m, int i, swan_ctx *ctx, const swan_wan_step *step, swan_tensor *x)
+/* Of block i, what steps read, where it is now. */
+static void shift_block(swan_wan_block *w, ptrdiff_t shift)
 {
-    const swan_wan_block *w = &m->block[i];
+    swan_linear *const layers[] = {&w->self.q, &w->self.k, &w->self.v, &w->gate, &w->self.o, &w->cross.q, &w->cross.o, &w->up, &w->down};
+    swan_tensor *const vectors[] = {&w->self.norm_q, &w->self.norm_k, &w->norm_weight, &w->norm_bias, &w->cross.norm_q};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        swan_weights_shift(&layers[i]->weight, shift);
+        swan_weights_shift(&layers[i]->bias, shift);
+    }
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) swan_weights_shift(vectors[i], shift);
+}
+
+static swan_status run_part(const swan_wan_dit *m, int number, swan_ctx *ctx, const swan_wan_step *step, swan_tensor *x)
+{
+    int i = number / SWAN_WAN_PARTS;
+    swan_wan_block w = m->block[i];
+    if (step->shift) shift_block(&w, step->shift[i]);
     swan_tensor e = modulation_rows(step->modulation, m->config.dim, 6 * i, 6);
-    SWAN_TRY(self_attention(m, w, ctx, step->geometry, &e, x));
-    SWAN_TRY(cross_attention(m, w, ctx, step->text, i, x));
-    return feed_forward(m, w, ctx, &e, x);
+    switch (number % SWAN_WAN_PARTS) {
+    case 0: return self_attention(m, &w, ctx, step->geometry, &e, x);
+    case 1: return cross_attention(m, &w, ctx, step->text, i, x);
+    default: return feed_forward(m, &w, ctx, &e, x);
+    }
 }
 
 swan_status swan_wan_dit_reserve(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *geometry, swan_tensor *x)
@@ -298,10 +328,9 @@ swan_status swan_wan_dit_begin(const swan_wan_dit *m, swan_ctx *ctx, const swan_
     return SWAN_OK;
 }
 
-swan_status swan_wan_dit_blocks(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, int first, int count,
-                                swan_tensor *x)
+swan_status swan_wan_dit_parts(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, int from, int end, swan_tensor *x)
 {
-    for (int i = first; i < first + count; i++) SWAN_TRY(run_block(m, i, ctx, step, x));
+    for (int i = from; i < end; i++) SWAN_TRY(run_part(m, i, ctx, step, x));
     return SWAN_OK;
 }
 
@@ -332,7 +361,7 @@ swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swa
     swan_tensor x;
     SWAN_TRY(swan_wan_dit_reserve(m, ctx, step->geometry, &x));
     SWAN_TRY(swan_wan_dit_begin(m, ctx, step, latent, &x));
-    SWAN_TRY(swan_wan_dit_blocks(m, ctx, step, 0, m->config.layers, &x));
+    SWAN_TRY(swan_wan_dit_parts(m, ctx, step, 0, SWAN_WAN_PARTS * m->config.layers, &x));
     SWAN_TRY(swan_wan_dit_end(m, ctx, step, &x, velocity));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;

@@ -48,6 +48,11 @@ swan_status swan_wan_config_from_weights(const swan_ckpt *ckpt, swan_wan_config 
 /* Binds the weights. Run once with a dry arena to size it. */
 swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, swan_weight_loader *loader);
 
+/* The parts of the blocks that may be away: what steps read, and what makes a prompt's keys and values. */
+enum { SWAN_WAN_STEPS, SWAN_WAN_TEXTS };
+/* The weights of block i in one of them. */
+swan_weight_span swan_wan_span(const swan_wan_dit *m, int part, int i);
+
 /* What a prompt contributes to every step: the cross-attention keys and values of each block. */
 typedef struct swan_wan_text {
     int64_t rows;       /* swan_wan_text_rows */
@@ -64,8 +69,9 @@ swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t 
 /* Host values of text->bias, to be copied there by the caller: 0 for each of n tokens, log(512 - n) for the row of the zero
  * rows, -inf for padding. */
 void swan_wan_text_bias(int64_t n, int64_t rows, float *bias);
-/* context [rows, text_dim]: n rows of the encoder, the others zero. */
-swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, swan_wan_text *text);
+/* context [rows, text_dim]: n rows of the encoder, the others zero. fetch: of SWAN_WAN_TEXTS; NULL: they are where they were bound. */
+swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, const swan_weight_fetch *fetch,
+                              swan_wan_text *text);
 
 /* What a geometry contributes: sizes, token order, rotary table, attention. All on the device. */
 typedef struct swan_wan_geometry {
@@ -88,17 +94,20 @@ typedef struct swan_wan_step {
     const swan_wan_geometry *geometry;
     const swan_wan_text *text;
     const swan_tensor *modulation; /* of the timestep */
+    const ptrdiff_t *shift;        /* [layers]: SWAN_WAN_STEPS of a block is so many bytes from where it was bound; NULL: none is */
 } swan_wan_step;
 /* One velocity prediction. latent f32 [in_channels, T, H, W], velocity f32 [out_channels, T, H, W]. */
 swan_status swan_wan_dit_forward(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
                                  swan_tensor *velocity);
-/* The same in pieces: begin, every block in order, end. x [L, dim], the residual stream, is all that goes from piece to piece;
- * reserve takes it from the arena, where it has to stay until the end. */
+/* The same in pieces: begin, every part of every block in order, end. x [L, dim], the residual stream, is all that goes from piece
+ * to piece; reserve takes it from the arena, where it has to stay until the end. A block's parts: self-attention, cross-attention,
+ * feed-forward; part p of block i is number SWAN_WAN_PARTS * i + p. */
+enum { SWAN_WAN_PARTS = 3 };
 swan_status swan_wan_dit_reserve(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_geometry *geometry, swan_tensor *x);
 swan_status swan_wan_dit_begin(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *latent,
                                swan_tensor *x);
-swan_status swan_wan_dit_blocks(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, int first, int count,
-                                swan_tensor *x);
+/* Parts from .. end - 1. */
+swan_status swan_wan_dit_parts(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, int from, int end, swan_tensor *x);
 swan_status swan_wan_dit_end(const swan_wan_dit *m, swan_ctx *ctx, const swan_wan_step *step, const swan_tensor *x,
                              swan_tensor *velocity);
 

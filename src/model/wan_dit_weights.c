@@ -32,8 +32,11 @@ static const swan_weight_spec model_specs[] = {
 };
 
 #define B "blocks.%d."
+/* for a schedule */
+static const swan_weight_spec block_time_spec = {
+    {B "scale_shift_table", B "modulation"}, BLOCK(modulation), SWAN_WEIGHT_VECTOR, 0, 3, {-1, -6, DIM}};
+/* for every step; SWAN_WAN_STEPS */
 static const swan_weight_spec block_specs[] = {
-    {{B "scale_shift_table", B "modulation"}, BLOCK(modulation), SWAN_WEIGHT_VECTOR, 0, 3, {-1, -6, DIM}},
     /* in this order they lie behind each other in a GPU's arena: one wide matrix product makes q, k, v and the gate */
     WEIGHT(BLOCK(self.q), 0, DIM, DIM, B "attn1.to_q", B "self_attn.q", B "to_q"),
     WEIGHT(BLOCK(self.k), 0, DIM, DIM, B "attn1.to_k", B "self_attn.k", B "to_k"),
@@ -49,13 +52,16 @@ static const swan_weight_spec block_specs[] = {
     VECTOR(BLOCK(norm_weight), DIM, B "norm2.weight", B "norm3.weight", B "self_attn_residual_norm.norm.weight"),
     VECTOR(BLOCK(norm_bias), DIM, B "norm2.bias", B "norm3.bias", B "self_attn_residual_norm.norm.bias"),
     LINEAR(BLOCK(cross.q), 0, DIM, DIM, B "attn2.to_q", B "cross_attn.q", B "attn2.to_q"),
-    LINEAR(BLOCK(cross.k), 0, DIM, DIM, B "attn2.to_k", B "cross_attn.k", B "attn2.to_k"),
-    LINEAR(BLOCK(cross.v), 0, DIM, DIM, B "attn2.to_v", B "cross_attn.v", B "attn2.to_v"),
     LINEAR(BLOCK(cross.o), 0, DIM, DIM, B "attn2.to_out.0", B "cross_attn.o", B "attn2.to_out"),
     VECTOR(BLOCK(cross.norm_q), DIM, B "attn2.norm_q.weight", B "cross_attn.norm_q.weight", B "attn2.norm_q.weight"),
-    VECTOR(BLOCK(cross.norm_k), DIM, B "attn2.norm_k.weight", B "cross_attn.norm_k.weight", B "attn2.norm_k.weight"),
     LINEAR(BLOCK(up), 0, FFN, DIM, B "ffn.net.0.proj", B "ffn.0", B "ffn.fc_in"),
     LINEAR(BLOCK(down), 0, DIM, FFN, B "ffn.net.2", B "ffn.2", B "ffn.fc_out"),
+};
+/* for every prompt; SWAN_WAN_TEXTS */
+static const swan_weight_spec block_text_specs[] = {
+    LINEAR(BLOCK(cross.k), 0, DIM, DIM, B "attn2.to_k", B "cross_attn.k", B "attn2.to_k"),
+    LINEAR(BLOCK(cross.v), 0, DIM, DIM, B "attn2.to_v", B "cross_attn.v", B "attn2.to_v"),
+    VECTOR(BLOCK(cross.norm_k), DIM, B "attn2.norm_k.weight", B "cross_attn.norm_k.weight", B "attn2.norm_k.weight"),
 };
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -132,7 +138,7 @@ swan_status swan_wan_config_from_weights(const swan_ckpt *ckpt, swan_wan_config 
     if (!patch || !time1 || !text1 || !head || patch->ndim != 5 || time1->ndim != 2 || text1->ndim != 2 || head->ndim != 2)
         return SWAN_FAIL(SWAN_E_FORMAT, "%s: no Wan transformer: patch_embedding, time, text and output layers were not found", where);
     int layers = 0;
-    const swan_weight_spec *first = &block_specs[1], *up = &block_specs[COUNT(block_specs) - 4];
+    const swan_weight_spec *first = &block_specs[0], *up = &block_specs[COUNT(block_specs) - 4];
     while (layers < SWAN_WAN_MAX_LAYERS && swan_weights_has(ckpt, first, layers)) layers++;
     int64_t ffn = 0;
     for (size_t i = 0; i < swan_ckpt_count(ckpt) && !ffn; i++) {
@@ -153,6 +159,25 @@ swan_status swan_wan_config_from_weights(const swan_ckpt *ckpt, swan_wan_config 
     return check(where, out);
 }
 
+static swan_status load_block(swan_wan_dit *m, int i, swan_weight_loader *loader)
+{
+    swan_wan_block *w = &m->block[i];
+    SWAN_TRY(swan_weights_bind(loader, &block_time_spec, 1, i, w));
+    swan_weights_send(loader, SWAN_WAN_STEPS, i, m->config.layers);
+    SWAN_TRY(swan_weights_bind(loader, block_specs, COUNT(block_specs), i, w));
+    swan_weights_send(loader, SWAN_WAN_TEXTS, i, m->config.layers);
+    SWAN_TRY(swan_weights_bind(loader, block_text_specs, COUNT(block_text_specs), i, w));
+    loader->to_host = false;
+    return SWAN_OK;
+}
+
+swan_weight_span swan_wan_span(const swan_wan_dit *m, int part, int i)
+{
+    const swan_wan_block *w = &m->block[i]; /* the first and the last rows of the tables above */
+    return part == SWAN_WAN_STEPS ? swan_weights_span(&w->self.q.weight, &w->down.bias)
+                                  : swan_weights_span(&w->cross.k.weight, &w->cross.norm_k);
+}
+
 swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, swan_weight_loader *loader)
 {
     *m = (swan_wan_dit){.config = *config};
@@ -162,7 +187,7 @@ swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, sw
     swan_status s = swan_weights_bind(loader, model_specs, COUNT(model_specs), -1, m);
     int gates = 0;
     for (int i = 0; !s && i < config->layers; i++) {
-        s = swan_weights_bind(loader, block_specs, COUNT(block_specs), i, &m->block[i]);
+        s = load_block(m, i, loader);
         gates += m->block[i].gate.weight.data != NULL;
     }
     loader->values = NULL;

@@ -8,6 +8,34 @@
 
 #define NAME_MAX_BYTES 160
 
+/* ---- weights that are away ---- */
+
+int swan_weights_away_before(int layer, int away, int layers) { return (int)((int64_t)layer * away / layers); }
+
+bool swan_weights_is_away(int layer, int away, int layers)
+{
+    return swan_weights_away_before(layer + 1, away, layers) > swan_weights_away_before(layer, away, layers);
+}
+
+void swan_weights_send(swan_weight_loader *loader, int part, int layer, int layers)
+{
+    loader->to_host = loader->away && swan_weights_is_away(layer, loader->away[part], layers);
+}
+
+void swan_weights_shift(swan_tensor *t, ptrdiff_t shift)
+{
+    /* not pointer arithmetic: the two places are of different memory */
+    if (t->data) t->data = (void *)((uintptr_t)t->data + (uintptr_t)shift);
+}
+
+swan_weight_span swan_weights_span(const swan_tensor *first, const swan_tensor *last)
+{
+    uintptr_t end = (uintptr_t)last->data + swan_tensor_bytes(last);
+    return (swan_weight_span){first->data, (size_t)(end - (uintptr_t)first->data)};
+}
+
+/* ---- binding ---- */
+
 static const char *spell(const char *pattern, int layer, char *buf)
 {
     const char *mark = strstr(pattern, "%d");
@@ -84,7 +112,7 @@ static void reorder(float *dst, const float *src, const swan_tensor *shape, swan
 
 static swan_status place(const swan_weight_loader *loader, void *to, const void *from, size_t bytes)
 {
-    if (loader->device) return swan_device_copy_now(loader->device, loader->stream, to, from, bytes);
+    if (loader->device && !loader->to_host) return swan_device_copy_now(loader->device, loader->stream, to, from, bytes);
     memcpy(to, from, bytes);
     return SWAN_OK;
 }
@@ -127,15 +155,16 @@ static swan_status copy_as_f32(const swan_weight_loader *loader, const swan_tens
     return status;
 }
 
-/* A copy in the arena. stored is already cut to the wanted rows. */
+/* A copy in one of the arenas. stored is already cut to the wanted rows. */
 static swan_status copy(swan_weight_loader *loader, const swan_tensor *stored, swan_weight_role role, swan_tensor *out)
 {
+    swan_arena *arena = loader->to_host ? loader->host_arena : loader->arena;
     bool matrix = role == SWAN_WEIGHT_MATRIX, narrow = matrix && loader->bf16_matrices && stored->dtype != SWAN_BF16;
     bool as_is = matrix && !narrow && stored->dtype != SWAN_F64;
     out->dtype = as_is ? stored->dtype : narrow ? SWAN_BF16 : SWAN_F32;
     size_t bytes = (size_t)swan_tensor_count(stored) * swan_dtype_bytes(out->dtype);
-    if (!(out->data = swan_arena_alloc(loader->arena, bytes))) return SWAN_E_BUG;
-    if (!loader->arena->base) return SWAN_OK;
+    if (!(out->data = swan_arena_alloc(arena, bytes))) return SWAN_E_BUG;
+    if (!arena->base) return SWAN_OK;
     if (as_is) return place(loader, out->data, stored->data, bytes);
     return narrow ? copy_as_bf16(loader, stored, out->data) : copy_as_f32(loader, stored, role, out->data);
 }
@@ -143,7 +172,7 @@ static swan_status copy(swan_weight_loader *loader, const swan_tensor *stored, s
 /* May the kernels read this matrix where it is mapped? */
 static bool stays_mapped(const swan_weight_loader *loader, const swan_tensor *stored)
 {
-    return !loader->device && !loader->copy_all && stored->dtype != SWAN_F64 && (!loader->bf16_matrices || stored->dtype == SWAN_BF16);
+    return !loader->device && stored->dtype != SWAN_F64 && (!loader->bf16_matrices || stored->dtype == SWAN_BF16);
 }
 
 static void final_shape(const swan_tensor *want, swan_weight_role role, swan_tensor *out)

@@ -146,20 +146,20 @@ static swan_status read_files(swan_engine *e, model_files *f)
 /* Loads one component twice: dry for its size, then for good. */
 typedef swan_status load_function(swan_engine *e, swan_weight_loader *loader);
 
-static swan_status load_component(swan_engine *e, swan_component *part, swan_arena *arena, load_function *load)
+static swan_status load_component(swan_engine *e, swan_component *part, const int *away, swan_arena *arena, load_function *load)
 {
     bool parity = e->params->precision == SWAN_PRECISION_PARITY_BF16;
     swan_weight_loader loader = {.ckpt = part->ckpt, .arena = arena, .round_bf16 = parity, .stream = &e->stream,
-                                 .device = swan_engine_on_host(e) || arena == &e->host_weights ? NULL : &e->device,
-                                 .copy_all = arena == &e->host_weights,
+                                 .device = swan_engine_on_host(e) ? NULL : &e->device,
+                                 .host_arena = &e->host_weights, .away = away,
                                  .bf16_matrices = parity || e->kernels.format == SWAN_BF16};
     loader.used = calloc(swan_ckpt_count(part->ckpt) + 1, 1);
     if (!loader.used) return SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory", swan_ckpt_path(part->ckpt));
-    size_t before = swan_arena_mark(arena);
+    size_t before = swan_arena_mark(arena) + swan_arena_mark(&e->host_weights);
     swan_status s = load(e, &loader);
     free(loader.used);
     part->mapped_bytes = loader.mapped_bytes;
-    part->copied_bytes = swan_arena_mark(arena) - before + swan_ckpt_copied_bytes(part->ckpt);
+    part->copied_bytes = swan_arena_mark(arena) + swan_arena_mark(&e->host_weights) - before + swan_ckpt_copied_bytes(part->ckpt);
     part->parameters = loader.parameters;
     return s;
 }
@@ -182,12 +182,13 @@ static swan_status load_taehv(swan_engine *e, swan_weight_loader *loader)
     return e->kernels.format == SWAN_BF16 ? swan_taehv_load_merged(&e->taehv, loader, SWAN_F16) : swan_taehv_load(&e->taehv, loader);
 }
 
-/* Into these arenas, which may be dry. A streamed text encoder goes to the host's. */
+/* Into this arena, and what is away into host_weights. Both may be dry. */
 static swan_status load_weights(swan_engine *e, swan_arena *arena)
 {
-    SWAN_TRY(load_component(e, &e->text_part, e->text_streamed ? &e->host_weights : arena, load_text));
-    SWAN_TRY(load_component(e, &e->dit_part, arena, load_dit));
-    return e->taehv_part.ckpt ? load_component(e, &e->taehv_part, arena, load_taehv) : SWAN_OK;
+    /* the models' own parts, in the order of theirs */
+    SWAN_TRY(load_component(e, &e->text_part, &e->away[SWAN_PART_TEXT_LAYERS], arena, load_text));
+    SWAN_TRY(load_component(e, &e->dit_part, &e->away[SWAN_PART_BLOCKS], arena, load_dit));
+    return e->taehv_part.ckpt ? load_component(e, &e->taehv_part, NULL, arena, load_taehv) : SWAN_OK;
 }
 
 static swan_status open_checkpoints(swan_engine *e, const model_files *f)
@@ -232,7 +233,7 @@ static swan_status find_gates(swan_engine *e)
 {
     swan_arena dry;
     swan_arena_dry(&dry, "weights");
-    return load_component(e, &e->dit_part, &dry, load_dit);
+    return load_component(e, &e->dit_part, NULL, &dry, load_dit);
 }
 
 static swan_status choose_recipe(swan_engine *e, const model_files *f)
@@ -258,55 +259,132 @@ static swan_status open_directory(swan_engine *e, model_files *files)
 
 /* ---- where the weights live ---- */
 
-/* CUDA's context, libraries, code and graphs of one process (measured on an H100: 0.53 GiB), rounded up. */
+/* CUDA's context, libraries, code and graphs of one process (measured on an H100: 0.53 GiB), rounded up; of these, what is there
+ * before the weights are. */
 #define DEVICE_OVERHEAD ((uint64_t)640 << 20)
+#define CONTEXT_BYTES ((uint64_t)528 << 20)
+
+int swan_engine_layers(const swan_engine *e, int part)
+{
+    return part == SWAN_PART_TEXT_TABLE ? 1 : part == SWAN_PART_TEXT_LAYERS ? e->umt5.config.layers : e->dit.config.layers;
+}
+
+swan_weight_span swan_engine_span(const swan_engine *e, int part, int layer)
+{
+    if (part == SWAN_PART_TEXT_LAYERS) return swan_umt5_span(&e->umt5, layer);
+    return swan_wan_span(&e->dit, part == SWAN_PART_BLOCKS ? SWAN_WAN_STEPS : SWAN_WAN_TEXTS, layer);
+}
 
 /* Bytes that may be ours on the device: of what is free, and of --vram. */
-static swan_status allowed_bytes(const swan_engine *e, uint64_t *allowed)
+static swan_status allow_bytes(swan_engine *e, uint64_t *allowed)
 {
-    uint64_t free_bytes, total, vram = (uint64_t)e->params->vram;
+    uint64_t free_bytes, total, vram = (uint64_t)e->params->vram, later = DEVICE_OVERHEAD - CONTEXT_BYTES;
     SWAN_TRY(e->device.backend->memory(&e->device, &free_bytes, &total));
-    *allowed = free_bytes;
-    if (vram && vram < *allowed + DEVICE_OVERHEAD) *allowed = vram > DEVICE_OVERHEAD ? vram - DEVICE_OVERHEAD : 0;
+    *allowed = free_bytes > later ? free_bytes - later : 0;
+    if (!vram) return SWAN_OK;
+    e->allowed_bytes = vram > DEVICE_OVERHEAD ? vram - DEVICE_OVERHEAD : 1;
+    if (e->allowed_bytes < *allowed) *allowed = e->allowed_bytes;
     return SWAN_OK;
 }
 
-/* Sizes the weights, with the text encoder on the device or streamed. */
-static swan_status size_weights(swan_engine *e, bool streamed, swan_arena *dry)
+/* Sizes the weights, with so many layers away. */
+static swan_status size_weights(swan_engine *e, const int away[SWAN_PARTS], swan_arena *dry)
 {
-    e->text_streamed = streamed;
+    memcpy(e->away, away, sizeof e->away);
     swan_arena_dry(dry, "weights");
-    swan_arena_dry(&e->host_weights, "text encoder");
+    swan_arena_dry(&e->host_weights, "streamed weights");
     return load_weights(e, dry);
 }
 
-/* What these weights and a session of the engine's own settings take on the device. A session that cannot be is refused when it is
- * opened, not here. */
-static uint64_t device_bytes(const swan_engine *e, const swan_arena *dry)
+/* What a session of the engine's own settings takes on the device, with the weights as they are sized. One that cannot be takes
+ * nothing: it is refused when it is opened, not here. */
+static uint64_t session_bytes(const swan_engine *e, int *steps)
 {
     swan_plan plan;
-    return dry->peak + (swan_engine_plan(e, e->params, &plan) == SWAN_OK ? plan.session_bytes : 0);
+    if (swan_engine_plan(e, e->params, &plan) != SWAN_OK) return 0;
+    *steps = plan.steps;
+    return plan.session_bytes;
 }
 
-/* All on the device when there is room, else the text encoder is streamed. */
+/* The layers of a streamed part pass through the same places. */
+static swan_status check_alike(const swan_engine *e, int part)
+{
+    size_t bytes = swan_engine_span(e, part, 0).bytes;
+    for (int i = 1; i < swan_engine_layers(e, part); i++)
+        if (swan_engine_span(e, part, i).bytes != bytes)
+            return SWAN_FAIL(SWAN_E_UNSUPPORTED, "%s: %s 0 and %d are stored in different types, so they cannot be streamed", e->directory,
+                             swan_part_name(part), i);
+    return SWAN_OK;
+}
+
+/* What each part takes, from the difference that it makes. whole: weights and session when nothing is away. */
+static swan_status measure_parts(swan_engine *e, uint64_t weights, uint64_t session, int steps, swan_residency_sizes *out)
+{
+    swan_arena dry;
+    *out = (swan_residency_sizes){.fixed_bytes = weights};
+    for (int p = 0; p < SWAN_PARTS; p++) {
+        int away[SWAN_PARTS] = {0};
+        away[p] = swan_engine_layers(e, p);
+        SWAN_TRY(size_weights(e, away, &dry));
+        if (p != SWAN_PART_TEXT_TABLE) SWAN_TRY(check_alike(e, p));
+        double uses = p == SWAN_PART_BLOCKS ? steps : p == SWAN_PART_TEXT_TABLE ? 0 : 1;
+        out->part[p] = (swan_part_size){.layers = away[p], .bytes = (weights - dry.peak) / (uint64_t)away[p], .uses = uses};
+        out->fixed_bytes -= weights - dry.peak;
+    }
+    for (int set = 0; set < SWAN_RESIDENCIES; set++) {
+        for (int p = 0; p < SWAN_PARTS; p++) e->away[p] = set >> p & 1 ? out->part[p].layers : 0;
+        int same = set & ~(1 << SWAN_PART_TEXT_TABLE); /* the table has no place in a session */
+        out->session_bytes[set] = set == 0 ? session : same != set ? out->session_bytes[same] : session_bytes(e, &steps);
+    }
+    return SWAN_OK;
+}
+
+static swan_status refuse(const swan_engine *e, uint64_t allowed, uint64_t all, uint64_t least)
+{
+    const double gib = 0x1p30;
+    if (e->allowed_bytes == allowed)
+        return SWAN_FAIL(SWAN_E_NOMEM, "--vram: wanted at least %lluM for these settings on %s, found %lluM: %llu MiB are CUDA's own, and "
+                         "weights and session take %.2f GiB, or %.2f with every layer streamed; fewer frames or a smaller size take less",
+                         (unsigned long long)((least + DEVICE_OVERHEAD + 0xFFFFF) >> 20), e->device.info.name,
+                         (unsigned long long)(e->params->vram >> 20), (unsigned long long)(DEVICE_OVERHEAD >> 20), (double)all / gib,
+                         (double)least / gib);
+    return SWAN_FAIL(SWAN_E_NOMEM, "%s: wanted %.2f GiB for weights and session, or %.2f with every layer streamed, found %.2f free; fewer "
+                     "frames or a smaller size take less", e->device.info.name, (double)all / gib, (double)least / gib, (double)allowed / gib);
+}
+
+/* All on the device when there is room; else as many layers as fit. */
 static swan_status choose_residency(swan_engine *e, const swan_callbacks *callbacks, swan_arena *dry)
 {
-    SWAN_TRY(size_weights(e, false, dry));
+    SWAN_TRY(size_weights(e, (const int[SWAN_PARTS]){0}, dry));
     if (swan_engine_on_host(e)) return SWAN_OK;
     uint64_t allowed;
-    SWAN_TRY(allowed_bytes(e, &allowed));
+    int steps = 1;
+    SWAN_TRY(allow_bytes(e, &allowed));
     if (!e->params->vram && 2 * dry->peak <= allowed) return SWAN_OK; /* planning a session takes a while */
-    uint64_t all = device_bytes(e, dry);
+    uint64_t session = session_bytes(e, &steps), all = dry->peak + session;
     if (all <= allowed) return SWAN_OK;
-    SWAN_TRY(size_weights(e, true, dry));
-    uint64_t least = device_bytes(e, dry);
-    if (least <= allowed) return SWAN_OK;
-    swan_status refused =
-        SWAN_FAIL(SWAN_E_NOMEM, "%s: %.2f GiB of device memory are allowed or free for weights and session; wanted %.2f, or %.2f with the "
-                  "text encoder streamed", e->device.info.name, (double)allowed / 0x1p30, (double)all / 0x1p30, (double)least / 0x1p30);
+    swan_residency_sizes sizes;
+    swan_residency chosen;
+    SWAN_TRY(measure_parts(e, dry->peak, session, steps, &sizes));
+    bool fits = swan_residency_choose(&sizes, allowed, &chosen);
+    SWAN_TRY(size_weights(e, chosen.away, dry));
+    if (fits) return SWAN_OK;
+    swan_status refused = refuse(e, allowed, all, chosen.device_bytes);
     if (!e->plan_only) return refused;
     swan_engine_log(callbacks, SWAN_LOG_WARN, "%s", swan_last_error());
     return SWAN_OK;
+}
+
+static void log_residency(const swan_engine *e, const swan_callbacks *callbacks)
+{
+    char text[256] = "";
+    for (int p = 0; p < SWAN_PARTS; p++) {
+        size_t used = strlen(text);
+        if (e->away[p] && p != SWAN_PART_TEXT_TABLE)
+            snprintf(text + used, sizeof text - used, "%s%d of %d %s", used ? ", " : "", e->away[p], swan_engine_layers(e, p), swan_part_name(p));
+    }
+    swan_engine_log(callbacks, SWAN_LOG_INFO, "%s: streamed from %.2f GiB of host memory", text[0] ? text : swan_part_name(SWAN_PART_TEXT_TABLE),
+                    (double)e->host_weights.size / 0x1p30);
 }
 
 /* Sizes first, then the memory, then the weights. */
@@ -315,20 +393,19 @@ static swan_status place_weights(swan_engine *e, const swan_callbacks *callbacks
     swan_arena dry;
     SWAN_TRY(choose_residency(e, callbacks, &dry));
     SWAN_TRY(check_fit(e));
-    /* one step of alignment: the last layer is copied as long as the others */
-    size_t host = e->text_streamed ? e->host_weights.peak + SWAN_ARENA_ALIGN : 0;
-    if (host) swan_engine_log(callbacks, SWAN_LOG_INFO, "text encoder: streamed from %.2f GiB of host memory", (double)host / 0x1p30);
+    size_t host = e->host_weights.peak;
     e->host_weights = (swan_arena){.size = host};
     e->weights = (swan_arena){.size = dry.peak};
+    if (host) log_residency(e, callbacks);
     if (e->plan_only) return SWAN_OK;
-    if (host) SWAN_TRY(swan_memory_reserve_staging(&e->device, "text encoder", host, &e->host_weights));
+    if (host) SWAN_TRY(swan_memory_reserve_staging(&e->device, "streamed weights", host, &e->host_weights));
     SWAN_TRY(swan_memory_reserve(&e->device, "weights", dry.peak, &e->weights));
     return load_weights(e, &e->weights);
 }
 
 static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
 {
-    SWAN_TRY(open_device(e, callbacks));
+    if (!e->device.backend) SWAN_TRY(open_device(e, callbacks));
     SWAN_TRY(e->device.backend->stream_open(&e->device, &e->stream));
     e->resident_bytes = swan_usage_resident();
     e->device_base_bytes = swan_usage_device(e);
@@ -346,11 +423,13 @@ static swan_status open_engine(swan_engine *e, const swan_callbacks *callbacks)
     return SWAN_OK;
 }
 
-swan_status swan_engine_open(const swan_params *params, const swan_callbacks *callbacks, swan_engine **out)
+swan_status swan_engine_open_on(const swan_device *device, const swan_params *params, const swan_callbacks *callbacks, swan_engine **out)
 {
     *out = NULL;
     swan_engine *e = calloc(1, sizeof *e);
     if (!e) return SWAN_FAIL(SWAN_E_NOMEM, "engine: out of memory");
+    if (device) e->device = *device;
+    e->device_lent = device != NULL;
     swan_status s = swan_params_copy(params, &e->params);
     if (!s) s = open_engine(e, callbacks);
     if (s) {
@@ -359,6 +438,11 @@ swan_status swan_engine_open(const swan_params *params, const swan_callbacks *ca
     }
     *out = e;
     return SWAN_OK;
+}
+
+swan_status swan_engine_open(const swan_params *params, const swan_callbacks *callbacks, swan_engine **out)
+{
+    return swan_engine_open_on(NULL, params, callbacks, out);
 }
 
 swan_status swan_plan_model(const swan_params *params, const swan_callbacks *callbacks, swan_plan *plan)
@@ -383,7 +467,7 @@ void swan_engine_close(swan_engine *e)
     swan_memory_release(&e->device, &e->weights);
     swan_memory_release_staging(&e->device, &e->host_weights);
     if (e->device.backend) e->device.backend->stream_close(&e->device, &e->stream);
-    swan_device_close(&e->device);
+    if (!e->device_lent) swan_device_close(&e->device);
     swan_params_free(e->params);
     free(e);
 }

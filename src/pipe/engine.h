@@ -9,6 +9,7 @@
 #include "model/wan_dit.h"
 #include "pipe/params.h"
 #include "pipe/recipe.h"
+#include "pipe/residency.h"
 #include "tok/tokenizer.h"
 
 /* One component: its file, its weights. */
@@ -29,13 +30,15 @@ struct swan_engine {
     uint64_t device_base_bytes; /* in use on the GPU before anything of ours was; 0 on the host */
     unsigned cpu_features;
     swan_device device;
+    bool device_lent;          /* the caller closes it */
     swan_stream stream;        /* for loading */
     swan_kernels kernels;      /* for the model's activations: F32 on the host and in exact runs, BF16 on a GPU */
     swan_kernels kernels_f32;  /* for what is f32 beside bf16 activations */
     swan_kernels kernels_f16;  /* for the image decoder beside bf16 activations; empty otherwise */
-    swan_arena host_weights;   /* in memory of alloc_staging: the text encoder, when it is streamed */
+    swan_arena host_weights;   /* in memory of alloc_staging: what is away */
     bool plan_only;            /* weights are sized and not loaded: nothing but planning works */
-    bool text_streamed;        /* the text encoder's layers pass through the device (pipe/layer_stream.h) */
+    int away[SWAN_PARTS];      /* layers that pass through the device (pipe/layer_stream.h); none on the host */
+    uint64_t allowed_bytes;    /* of --vram, for weights and a session; 0: whatever is free */
     swan_arena weights;        /* on the device: converted copies, and on a GPU all weights */
     swan_component text_part, dit_part, taehv_part;
     swan_tokenizer *tokenizer;
@@ -49,6 +52,11 @@ struct swan_engine {
 
 /* Is the device the host? */
 bool swan_engine_on_host(const swan_engine *engine);
+/* swan_engine_open on a device that the caller has opened and closes, which need not be one that is listed; for tests. */
+swan_status swan_engine_open_on(const swan_device *device, const swan_params *params, const swan_callbacks *callbacks, swan_engine **out);
+/* Layers of a part that may be away, and where one's weights are. part: not the embedding. */
+int swan_engine_layers(const swan_engine *engine, int part);
+swan_weight_span swan_engine_span(const swan_engine *engine, int part, int layer);
 /* Sends one line to the callbacks' log, if any. */
 void swan_engine_log(const swan_callbacks *callbacks, swan_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -157,7 +157,7 @@ static swan_status drain(swan_session *s, swan_status status)
 {
     char reason[512];
     snprintf(reason, sizeof reason, "%s", status ? swan_last_error() : "");
-    swan_status drained = s->engine->device.backend->synchronise(&s->stream);
+    swan_status drained = swan_session_settle(s);
     return status ? SWAN_FAIL(status, "%s", reason) : drained;
 }
 

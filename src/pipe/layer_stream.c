@@ -1,11 +1,18 @@
 #include "pipe/layer_stream.h"
 
-swan_status swan_layer_stream_open(swan_layer_stream *l, const swan_device *device, const swan_stream *work, const void *from, size_t bytes,
-                                   int count, void *places)
+#include "model/weights.h"
+
+size_t swan_layer_stream_room(int away, size_t bytes)
 {
-    *l = (swan_layer_stream){.device = device, .work = work, .from = from, .bytes = bytes, .count = count,
-                             .place = {places, (uint8_t *)places + bytes}};
-    SWAN_TRY(device->backend->stream_open(device, &l->copies));
+    return away ? 2 * ((bytes + SWAN_STREAM_ALIGN - 1) / SWAN_STREAM_ALIGN * SWAN_STREAM_ALIGN) : 0;
+}
+
+swan_status swan_layer_stream_open(swan_layer_stream *l, const swan_device *device, const swan_stream *work, const swan_stream *copies)
+{
+    if (!l->away) return SWAN_OK;
+    l->device = device;
+    l->work = work;
+    l->copies = copies;
     for (int i = 0; i < 2; i++) SWAN_TRY(device->backend->event_open(device, &l->ready[i]));
     return device->backend->event_open(device, &l->passed);
 }
@@ -15,25 +22,40 @@ void swan_layer_stream_close(swan_layer_stream *l)
     if (!l->device) return;
     for (int i = 0; i < 2; i++) l->device->backend->event_close(l->device, &l->ready[i]);
     l->device->backend->event_close(l->device, &l->passed);
-    l->device->backend->stream_close(l->device, &l->copies);
     *l = (swan_layer_stream){0};
 }
 
-/* Copies layer i once the work stream has passed what it has now. */
-static swan_status send(swan_layer_stream *l, int i)
+void swan_layer_stream_place(swan_layer_stream *l, void *places)
 {
-    const swan_backend *b = l->device->backend;
-    SWAN_TRY(b->event_record(l->work, &l->passed));
-    SWAN_TRY(b->event_wait(&l->copies, &l->passed));
-    SWAN_TRY(b->copy(&l->copies, l->place[i % 2], l->from + (size_t)i * l->bytes, l->bytes));
-    return b->event_record(&l->copies, &l->ready[i % 2]);
+    l->place[0] = places;
+    l->place[1] = (uint8_t *)places + swan_layer_stream_room(l->away, l->bytes) / 2;
 }
 
-swan_status swan_layer_stream_take(void *user, int i, ptrdiff_t *shift)
+ptrdiff_t swan_layer_stream_shift(const swan_layer_stream *l, int i)
 {
-    swan_layer_stream *l = user;
-    if (i == 0) SWAN_TRY(send(l, 0));
-    if (i + 1 < l->count) SWAN_TRY(send(l, i + 1));
-    *shift = l->place[i % 2] - (l->from + (size_t)i * l->bytes);
-    return l->device->backend->event_wait(l->work, &l->ready[i % 2]);
+    if (!l->away || !swan_weights_is_away(i, l->away, l->layers)) return 0;
+    int k = swan_weights_away_before(i, l->away, l->layers);
+    return (ptrdiff_t)((uintptr_t)l->place[k % 2] - (uintptr_t)l->from[k]);
+}
+
+/* Copies the k-th layer that is away once the work stream has passed what it has now. */
+static swan_status send(swan_layer_stream *l, int k)
+{
+    const swan_backend *b = l->device->backend;
+    if (k >= l->away) return SWAN_OK;
+    SWAN_TRY(b->event_record(l->work, &l->passed));
+    SWAN_TRY(b->event_wait(l->copies, &l->passed));
+    SWAN_TRY(b->copy(l->copies, l->place[k % 2], l->from[k], l->bytes));
+    l->copied += l->bytes;
+    return b->event_record(l->copies, &l->ready[k % 2]);
+}
+
+swan_status swan_layer_stream_take(swan_layer_stream *l, int i)
+{
+    if (!l->away) return SWAN_OK;
+    for (int k = 0; i == 0 && k < 2; k++) SWAN_TRY(send(l, k));
+    if (!swan_weights_is_away(i, l->away, l->layers)) return SWAN_OK;
+    int k = swan_weights_away_before(i, l->away, l->layers);
+    if (k > 0) SWAN_TRY(send(l, k + 1));
+    return l->device->backend->event_wait(l->work, &l->ready[k % 2]);
 }

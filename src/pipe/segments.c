@@ -10,12 +10,55 @@
 /* 40 ms, less what a short warm-up flatters: a GPU that has been at work for a second is up to a quarter slower. */
 #define SEGMENT_SECONDS 0.032
 #define WARM_BLOCKS 2 /* the first loads code, the second is measured */
+#define WARM_MARKS (SWAN_WAN_PARTS + 1)
+
+/* ---- where a pass is cut ---- */
+
+int swan_segments_cut(const double part_s[SWAN_WAN_PARTS], int layers, int away, double limit, int first[SWAN_SEGMENTS_MOST + 1])
+{
+    double block_s = 0, filled = 0;
+    int count = 0;
+    for (int p = 0; p < SWAN_WAN_PARTS; p++) block_s += part_s[p];
+    for (int i = 0; i < layers; i++) {
+        bool fits = block_s <= limit, cut = count == 0 || swan_weights_is_away(i, away, layers);
+        if (cut || !fits || filled + block_s > limit) {
+            first[count++] = SWAN_WAN_PARTS * i;
+            filled = 0;
+        }
+        for (int p = 0; p < SWAN_WAN_PARTS; p++) {
+            if (!fits && p > 0 && filled + part_s[p] > limit) {
+                first[count++] = SWAN_WAN_PARTS * i + p;
+                filled = 0;
+            }
+            filled += part_s[p];
+        }
+    }
+    first[count] = SWAN_WAN_PARTS * layers;
+    return count;
+}
 
 /* ---- one segment ---- */
 
 static swan_wan_step step_of(const struct swan_session *s, int which)
 {
-    return (swan_wan_step){.geometry = &s->geometry, .text = &s->text[which], .modulation = &s->state.modulation};
+    return (swan_wan_step){.geometry = &s->geometry, .text = &s->text[which], .modulation = &s->state.modulation, .shift = s->shift};
+}
+
+/* What a pass keeps in the arena until its end: places for blocks that are away, the residual stream. */
+static swan_status reserve(struct swan_session *s, swan_tensor *x)
+{
+    const swan_wan_dit *dit = &s->engine->dit;
+    SWAN_TRY(swan_session_reserve_places(s, SWAN_PART_BLOCKS));
+    for (int i = 0; i < dit->config.layers; i++) s->shift[i] = swan_layer_stream_shift(&s->away[SWAN_PART_BLOCKS], i);
+    return swan_wan_dit_reserve(dit, &s->ctx, &s->geometry, x);
+}
+
+/* The weights of the blocks that begin in [from, end). */
+static swan_status take_blocks(struct swan_session *s, int from, int end)
+{
+    for (int n = from; n < end; n++)
+        if (n % SWAN_WAN_PARTS == 0) SWAN_TRY(swan_layer_stream_take(&s->away[SWAN_PART_BLOCKS], n / SWAN_WAN_PARTS));
+    return SWAN_OK;
 }
 
 /* The ops of segment i of a pass. x: the residual stream. */
@@ -24,9 +67,8 @@ static swan_status run_segment(struct swan_session *s, int which, int i, swan_te
     const swan_segments *g = &s->segments;
     const swan_wan_dit *dit = &s->engine->dit;
     swan_wan_step step = step_of(s, which);
-    int first = i * g->group, left = dit->config.layers - first;
     if (i == 0) SWAN_TRY(swan_wan_dit_begin(dit, &s->ctx, &step, &s->state.buffer[SWAN_SCHED_SAMPLE], x));
-    SWAN_TRY(swan_wan_dit_blocks(dit, &s->ctx, &step, first, left < g->group ? left : g->group, x));
+    SWAN_TRY(swan_wan_dit_parts(dit, &s->ctx, &step, g->first[i], g->first[i + 1], x));
     return i + 1 == g->count ? swan_wan_dit_end(dit, &s->ctx, &step, x, velocity) : SWAN_OK;
 }
 
@@ -65,7 +107,8 @@ static swan_status launch(struct swan_session *s, int which, int i, swan_tensor 
     swan_segments *g = &s->segments;
     const swan_backend *backend = s->engine->device.backend;
     SWAN_TRY(make_room(s));
-    if (g->captured) {
+    SWAN_TRY(take_blocks(s, g->first[i], g->first[i + 1]));
+    if (g->captured && s->ctx.mode == SWAN_RUN) {
         const swan_segment *segment = &g->segment[which][shape_of(s->text[which].rows)][i];
         SWAN_TRY(backend->graph_launch(&s->stream, &segment->graph));
         s->ctx.counters.launches += segment->counters.launches;
@@ -84,13 +127,16 @@ swan_status swan_segments_pass(struct swan_session *s, int which, swan_tensor *v
 {
     const swan_segments *g = &s->segments;
     swan_wan_step step = step_of(s, which);
-    if (swan_engine_on_host(s->engine) || s->ctx.mode != SWAN_RUN)
-        return swan_wan_dit_forward(&s->engine->dit, &s->ctx, &step, &s->state.buffer[SWAN_SCHED_SAMPLE], velocity);
     size_t mark = swan_arena_mark(s->ctx.arena);
     if (mark) return SWAN_BUG("segments: the arena is not empty: %zu bytes", mark);
-    swan_tensor x;
-    SWAN_TRY(swan_wan_dit_reserve(&s->engine->dit, &s->ctx, &s->geometry, &x));
-    for (int i = 0; i < g->count; i++) SWAN_TRY(launch(s, which, i, &x, velocity));
+    if (swan_engine_on_host(s->engine) || s->ctx.mode == SWAN_DRY) {
+        SWAN_TRY(swan_session_reserve_places(s, SWAN_PART_BLOCKS));
+        SWAN_TRY(swan_wan_dit_forward(&s->engine->dit, &s->ctx, &step, &s->state.buffer[SWAN_SCHED_SAMPLE], velocity));
+    } else {
+        swan_tensor x;
+        SWAN_TRY(reserve(s, &x));
+        for (int i = 0; i < g->count; i++) SWAN_TRY(launch(s, which, i, &x, velocity));
+    }
     swan_arena_release(s->ctx.arena, mark);
     return SWAN_OK;
 }
@@ -106,28 +152,33 @@ static swan_status warm_frame(void *user, swan_ctx *ctx, int64_t index, const sw
     return swan_op_rgb8(ctx, frame, &s->state.rgb);
 }
 
-/* What comes before the blocks, two of them, and what comes behind. */
-static swan_status warm_pass(struct swan_session *s, swan_event at[WARM_BLOCKS + 1])
+/* What comes before the blocks, two of them, the parts of the second between marks, and what comes behind. */
+static swan_status warm_pass(struct swan_session *s, swan_event at[WARM_MARKS])
 {
     const swan_wan_dit *dit = &s->engine->dit;
     const swan_backend *backend = s->engine->device.backend;
     swan_tensor x, *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
-    swan_wan_step step = step_of(s, SWAN_POSITIVE);
     size_t mark = swan_arena_mark(s->ctx.arena);
-    SWAN_TRY(swan_wan_dit_reserve(dit, &s->ctx, &s->geometry, &x));
+    SWAN_TRY(reserve(s, &x));
+    swan_wan_step step = step_of(s, SWAN_POSITIVE);
     SWAN_TRY(swan_wan_dit_begin(dit, &s->ctx, &step, sample, &x));
-    for (int i = 0; i <= WARM_BLOCKS; i++) {
-        SWAN_TRY(backend->event_record(&s->stream, &at[i]));
-        if (i < WARM_BLOCKS) SWAN_TRY(swan_wan_dit_blocks(dit, &s->ctx, &step, i % dit->config.layers, 1, &x));
+    for (int i = 0; i < WARM_BLOCKS; i++) {
+        int first = SWAN_WAN_PARTS * (i % dit->config.layers);
+        SWAN_TRY(take_blocks(s, first, first + 1)); /* before the mark: waiting for weights is no work */
+        for (int p = 0; p < SWAN_WAN_PARTS; p++) {
+            if (i + 1 == WARM_BLOCKS) SWAN_TRY(backend->event_record(&s->stream, &at[p]));
+            SWAN_TRY(swan_wan_dit_parts(dit, &s->ctx, &step, first + p, first + p + 1, &x));
+        }
     }
+    SWAN_TRY(backend->event_record(&s->stream, &at[SWAN_WAN_PARTS]));
     SWAN_TRY(swan_wan_dit_end(dit, &s->ctx, &step, &x, &s->state.buffer[SWAN_SCHED_VELOCITY]));
     swan_arena_release(s->ctx.arena, mark);
-    return SWAN_OK;
+    return swan_session_settle(s); /* of the pass that ended early here, more weights are on their way */
 }
 
 /* Everything once: text of each shape, the transformer, the update, a frame. Over noise, for zeros would take a GPU less
  * power, and so less time. */
-static swan_status warm_up(struct swan_session *s, swan_event at[WARM_BLOCKS + 1])
+static swan_status warm_up(struct swan_session *s, swan_event at[WARM_MARKS])
 {
     const swan_backend *backend = s->engine->device.backend;
     swan_tensor *sample = &s->state.buffer[SWAN_SCHED_SAMPLE];
@@ -136,7 +187,7 @@ static swan_status warm_up(struct swan_session *s, swan_event at[WARM_BLOCKS + 1
     swan_rng_normal_f32(&s->rng, s->staging.noise, (size_t)swan_tensor_count(sample));
     SWAN_TRY(swan_memory_upload(&s->ctx, sample, s->staging.noise));
     for (int64_t n = SWAN_TEXT_TOKENS - 1; n > 0; n--) { /* the fewest rows last: the pass is measured with them */
-        bool all_pass = s->engine->text_streamed; /* its weights would, for each shape: then one shape has to do */
+        bool all_pass = s->engine->away[SWAN_PART_TEXT_LAYERS] > 0; /* its weights would, for each shape: then one shape has to do */
         if (!swan_session_shape_ends(n) || (all_pass && n > swan_umt5_padded(1))) continue;
         SWAN_TRY(swan_session_encode_tokens(s, SWAN_POSITIVE, n));
         SWAN_TRY(backend->synchronise(&s->stream)); /* the staging memory is written again */
@@ -153,17 +204,14 @@ static swan_status measure(struct swan_session *s)
 {
     const swan_device *d = &s->engine->device;
     swan_segments *g = &s->segments;
-    swan_event at[WARM_BLOCKS + 1] = {0};
+    swan_event at[WARM_MARKS] = {0};
     swan_status status = SWAN_OK;
-    for (int i = 0; i <= WARM_BLOCKS && !status; i++) status = d->backend->event_open(d, &at[i]);
+    for (int i = 0; i < WARM_MARKS && !status; i++) status = d->backend->event_open(d, &at[i]);
     if (!status) status = warm_up(s, at);
-    if (!status) status = d->backend->event_elapsed(&at[WARM_BLOCKS - 1], &at[WARM_BLOCKS], &g->block_s);
-    for (int i = 0; i <= WARM_BLOCKS; i++) d->backend->event_close(d, &at[i]);
+    for (int p = 0; p < SWAN_WAN_PARTS && !status; p++) status = d->backend->event_elapsed(&at[p], &at[p + 1], &g->part_s[p]);
+    for (int i = 0; i < WARM_MARKS; i++) d->backend->event_close(d, &at[i]);
     if (status) return status;
-    int layers = s->engine->dit.config.layers;
-    double blocks = g->block_s > 0 ? SEGMENT_SECONDS / g->block_s : layers;
-    g->group = blocks >= layers ? layers : blocks < 1 ? 1 : (int)blocks;
-    g->count = (layers + g->group - 1) / g->group;
+    g->count = swan_segments_cut(g->part_s, s->engine->dit.config.layers, s->engine->away[SWAN_PART_BLOCKS], SEGMENT_SECONDS, g->first);
     return SWAN_OK;
 }
 
@@ -192,7 +240,7 @@ static swan_status capture_all(struct swan_session *s)
         for (int shape = 0; shape < SWAN_WAN_TEXT_SHAPES; shape++) {
             swan_tensor x;
             SWAN_TRY(swan_session_place_text(s, which, tokens_of(shape)));
-            SWAN_TRY(swan_wan_dit_reserve(&s->engine->dit, &s->ctx, &s->geometry, &x));
+            SWAN_TRY(reserve(s, &x));
             for (int i = 0; i < g->count; i++) SWAN_TRY(capture_segment(s, which, i, &x, &g->segment[which][shape][i]));
             swan_arena_release(s->ctx.arena, 0);
         }
@@ -238,8 +286,8 @@ swan_status swan_segments_open(struct swan_session *s)
     if (s->engine->params->graphs == SWAN_GRAPHS_ON) SWAN_TRY(capture(s));
     s->ctx.counters = (swan_counters){0};
     s->activations.peak = s->activations.used;
-    swan_engine_log(&s->callbacks, SWAN_LOG_DEBUG, "a block takes %.3f ms; %d segments of up to %d blocks, %s", g->block_s * 1e3,
-                    g->count, g->group, g->captured ? "captured" : "not captured");
+    swan_engine_log(&s->callbacks, SWAN_LOG_DEBUG, "a block takes %.3f + %.3f + %.3f ms; %d segments for %d blocks, %s", g->part_s[0] * 1e3,
+                    g->part_s[1] * 1e3, g->part_s[2] * 1e3, g->count, s->engine->dit.config.layers, g->captured ? "captured" : "not captured");
     return SWAN_OK;
 }
 

@@ -1,5 +1,5 @@
-/* Denoising on a GPU in segments: groups of blocks of the transformer that take at most 40 ms each, the first with what comes
- * before the blocks, the last with what comes behind them. On the host, dry and traced, a pass is one piece.
+/* Denoising on a GPU in segments: groups of blocks of the transformer that take at most 40 ms each, or parts of a block that takes
+ * longer; the first with what comes before the blocks, the last with what comes behind them. On the host and dry, a pass is one piece.
  *
  * Invariants
  * 1. At most SWAN_IN_FLIGHT segments are enqueued and not finished, captured or not: who cancels waits for no more than those.
@@ -7,7 +7,9 @@
  *    bias), so it serves every step, prompt and seed of the session. There is one set of them for each prompt slot and each
  *    number of text rows, captured when the session is opened.
  * 3. Addresses in the activation arena are those of the capture, because it is empty when a pass begins.
- * 4. Captured or not, the same kernels run with the same arguments: the result has the same bits. */
+ * 4. A block whose weights are away begins a segment, and there is no other such block in it: its weights come between segments, on
+ *    another stream, and a captured segment finds them at fixed places.
+ * 5. Captured or not, the same kernels run with the same arguments: the result has the same bits. */
 #ifndef SWAN_PIPE_SEGMENTS_H
 #define SWAN_PIPE_SEGMENTS_H
 
@@ -16,7 +18,7 @@
 /* The prompt, and with guidance the negative prompt. */
 enum { SWAN_POSITIVE, SWAN_NEGATIVE, SWAN_PROMPTS };
 
-enum { SWAN_IN_FLIGHT = 2 };
+enum { SWAN_IN_FLIGHT = 2, SWAN_SEGMENTS_MOST = SWAN_WAN_MAX_LAYERS * SWAN_WAN_PARTS };
 
 /* One captured segment, and what ops counted while it was captured. */
 typedef struct swan_segment {
@@ -25,17 +27,21 @@ typedef struct swan_segment {
 } swan_segment;
 
 typedef struct swan_segments {
-    int group;                         /* blocks a segment; 0: not opened */
-    int count;                         /* segments a pass */
-    double block_s;                    /* measured time of a block */
+    int count;                         /* segments a pass; 0: not opened */
+    int first[SWAN_SEGMENTS_MOST + 1]; /* where each begins, as a number of swan_wan_dit_parts; and the end */
+    double part_s[SWAN_WAN_PARTS];     /* measured times of a block's parts */
     bool captured;
-    swan_segment segment[SWAN_PROMPTS][SWAN_WAN_TEXT_SHAPES][SWAN_WAN_MAX_LAYERS];
+    swan_segment segment[SWAN_PROMPTS][SWAN_WAN_TEXT_SHAPES][SWAN_SEGMENTS_MOST];
     swan_event done[SWAN_IN_FLIGHT];   /* behind segment i at i modulo SWAN_IN_FLIGHT */
     uint64_t launched;                 /* segments since the request began */
     int step_launched;                 /* of these, in the present step */
 } swan_segments;
 
 struct swan_session;
+
+/* Cuts a pass over `layers` blocks, of which `away` are, into segments of at most `limit` seconds, or one part where that takes longer.
+ * Whole blocks where one fits. Fills first as above and returns how many there are. */
+int swan_segments_cut(const double part_s[SWAN_WAN_PARTS], int layers, int away, double limit, int first[SWAN_SEGMENTS_MOST + 1]);
 
 /* On a GPU: runs everything once, which loads what libraries and driver load when first used; measures; captures, unless the
  * engine's "graphs" is off. Where capturing fails the log says so, and segments are launched kernel by kernel. Does nothing on

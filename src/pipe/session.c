@@ -65,12 +65,6 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){heads * (2 * rows - 1)}, "bias ids", &st->bias_ids));
     if (!swan_engine_on_host(e)) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 1, &rows, "key bias", &st->key_bias));
     SWAN_TRY(swan_ctx_tensor_2d(&c, rows, e->umt5.config.width, "context", &st->context));
-    if (e->text_streamed) {
-        const void *first;
-        size_t layer;
-        SWAN_TRY(swan_umt5_layers(&e->umt5, &first, &layer));
-        SWAN_TRY(swan_ctx_tensor(&c, SWAN_U8, 2, (int64_t[]){2, (int64_t)layer}, "text layers", &st->text_layers));
-    }
     int64_t modulation[3] = {s->sched.steps, swan_wan_modulation_rows(&e->dit), e->dit.config.dim};
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 3, modulation, "modulations", &st->modulations));
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 2, modulation + 1, "modulation", &st->modulation));
@@ -163,6 +157,58 @@ static swan_status fill_modulations(struct swan_session *s)
     return SWAN_OK;
 }
 
+/* ---- layers that are away ---- */
+
+swan_status swan_session_reserve_places(struct swan_session *s, int part)
+{
+    swan_layer_stream *l = &s->away[part];
+    size_t room = swan_layer_stream_room(l->away, l->bytes);
+    swan_tensor places;
+    if (!room) return SWAN_OK;
+    /* arenas align to less */
+    SWAN_TRY(swan_ctx_tensor(&s->ctx, SWAN_U8, 1, (int64_t[]){(int64_t)(room + SWAN_STREAM_ALIGN)}, "places of layers", &places));
+    swan_layer_stream_place(l, (void *)(((uintptr_t)places.data + SWAN_STREAM_ALIGN - 1) / SWAN_STREAM_ALIGN * SWAN_STREAM_ALIGN));
+    return SWAN_OK;
+}
+
+static swan_status take_layer(void *user, int i, ptrdiff_t *shift)
+{
+    SWAN_TRY(swan_layer_stream_take(user, i));
+    *shift = swan_layer_stream_shift(user, i);
+    return SWAN_OK;
+}
+
+swan_status swan_session_settle(struct swan_session *s)
+{
+    const swan_backend *backend = s->engine->device.backend;
+    SWAN_TRY(backend->synchronise(&s->stream));
+    return s->copies.cuda ? backend->synchronise(&s->copies) : SWAN_OK;
+}
+
+/* What the engine decided, as a session sees it; nothing of the device yet. */
+static void describe_layers(struct swan_session *s)
+{
+    const swan_engine *e = s->engine;
+    for (int p = 0; p < SWAN_PARTS; p++) {
+        swan_layer_stream *l = &s->away[p];
+        if (!e->away[p] || p == SWAN_PART_TEXT_TABLE) continue;
+        *l = (swan_layer_stream){.layers = swan_engine_layers(e, p), .away = e->away[p], .bytes = swan_engine_span(e, p, 0).bytes};
+        for (int i = 0, k = 0; i < l->layers; i++)
+            if (swan_weights_is_away(i, l->away, l->layers)) l->from[k++] = swan_engine_span(e, p, i).first;
+    }
+}
+
+static swan_status open_layers(struct swan_session *s)
+{
+    const swan_device *d = &s->engine->device;
+    bool any = false;
+    for (int p = 0; p < SWAN_PARTS; p++) any |= s->away[p].away > 0;
+    if (!any) return SWAN_OK;
+    SWAN_TRY(d->backend->stream_open(d, &s->copies));
+    for (int p = 0; p < SWAN_PARTS; p++) SWAN_TRY(swan_layer_stream_open(&s->away[p], d, &s->stream, &s->copies));
+    return SWAN_OK;
+}
+
 /* ---- the phases ---- */
 
 bool swan_session_shape_ends(int64_t n)
@@ -205,9 +251,12 @@ static swan_status encode(struct swan_session *s, int which, int64_t n, int64_t 
         for (int64_t i = 0; i < length; i++) bias[i] = i < n ? 0 : -INFINITY;
         SWAN_TRY(swan_memory_upload(&s->ctx, &key_bias, bias));
     }
-    swan_umt5_input in = {.ids = &ids, .bias_ids = &bias_ids, .key_bias = padded ? &key_bias : NULL,
-                          .fetch = e->text_streamed ? swan_layer_stream_take : NULL, .user = &s->text_layers};
+    const swan_weight_fetch fetch = {take_layer, &s->away[SWAN_PART_TEXT_LAYERS]};
+    swan_umt5_input in = {.ids = &ids, .bias_ids = &bias_ids, .key_bias = padded ? &key_bias : NULL, .fetch = &fetch};
+    size_t mark = swan_arena_mark(s->ctx.arena);
+    SWAN_TRY(swan_session_reserve_places(s, SWAN_PART_TEXT_LAYERS));
     SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &in, &context));
+    swan_arena_release(s->ctx.arena, mark);
     if (dry || rows == n) return SWAN_OK;
     size_t row = (size_t)width * swan_dtype_bytes(context.dtype);
     swan_tensor behind = swan_tensor_2d((uint8_t *)context.data + (size_t)n * row, context.dtype, rows - n, width);
@@ -238,7 +287,12 @@ swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_
         SWAN_TRY(swan_memory_upload(&s->ctx, &text->bias, s->staging.text[which].text_bias));
     }
     swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, text->rows, e->umt5.config.width);
-    return swan_wan_text_run(&e->dit, &s->ctx, &context, text);
+    const swan_weight_fetch fetch = {take_layer, &s->away[SWAN_PART_BLOCK_TEXTS]};
+    size_t mark = swan_arena_mark(s->ctx.arena);
+    SWAN_TRY(swan_session_reserve_places(s, SWAN_PART_BLOCK_TEXTS));
+    SWAN_TRY(swan_wan_text_run(&e->dit, &s->ctx, &context, &fetch, text));
+    swan_arena_release(s->ctx.arena, mark);
+    return SWAN_OK;
 }
 
 swan_status swan_session_set_modulation(struct swan_session *s, int i)
@@ -345,6 +399,21 @@ static swan_status measure_other_lengths(struct swan_session *s, swan_plan *plan
     return status;
 }
 
+/* Where the weights live, and what crosses the bus for it. */
+static void plan_residency(const struct swan_session *s, swan_plan *plan)
+{
+    const swan_engine *e = s->engine;
+    uint64_t passes = s->guided ? 2 : 1, of_part[SWAN_PARTS];
+    for (int p = 0; p < SWAN_PARTS; p++) of_part[p] = passes * (uint64_t)s->away[p].away * s->away[p].bytes;
+    plan->host_weight_bytes = e->host_weights.size;
+    plan->blocks = e->dit.config.layers;
+    plan->blocks_streamed = e->away[SWAN_PART_BLOCKS];
+    plan->text_layers = e->umt5.config.layers;
+    plan->text_layers_streamed = e->away[SWAN_PART_TEXT_LAYERS];
+    plan->prompt_bus_bytes = of_part[SWAN_PART_TEXT_LAYERS] + of_part[SWAN_PART_BLOCK_TEXTS];
+    plan->step_bus_bytes = of_part[SWAN_PART_BLOCKS];
+}
+
 swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_plan *plan)
 {
     const swan_engine *e = s->engine;
@@ -382,6 +451,7 @@ swan_status swan_session_measure(struct swan_session *s, int64_t tokens, swan_pl
     plan->session_bytes = state.peak + most;
     plan->state_bytes = state.peak;
     plan->staging_bytes = staging.peak;
+    plan_residency(s, plan);
     return SWAN_OK;
 }
 
@@ -399,6 +469,7 @@ static swan_status prepare(struct swan_session *s, swan_engine *engine, const sw
     SWAN_TRY(swan_sched_init(&s->sched, &config));
     SWAN_TRY(swan_session_sizes(&s->recipe, &s->callbacks, &s->size));
     SWAN_TRY(swan_pool_open(params->threads, &s->pool));
+    describe_layers(s);
     atomic_init(&s->cancel, false);
     s->stream = (swan_stream){.pool = s->pool, .cancel = &s->cancel};
     const swan_device *d = &engine->device;
@@ -407,14 +478,15 @@ static swan_status prepare(struct swan_session *s, swan_engine *engine, const sw
     return d->backend->stream_open(d, &s->stream);
 }
 
-static swan_status open_text_layers(struct swan_session *s)
+/* A session may be larger than the one that the engine made room for. */
+static swan_status check_allowed(const struct swan_session *s, const swan_plan *plan)
 {
     const swan_engine *e = s->engine;
-    const void *first;
-    size_t bytes;
-    if (!e->text_streamed) return SWAN_OK;
-    SWAN_TRY(swan_umt5_layers(&e->umt5, &first, &bytes));
-    return swan_layer_stream_open(&s->text_layers, &e->device, &s->stream, first, bytes, e->umt5.config.layers, s->state.text_layers.data);
+    uint64_t wanted = e->weights.size + plan->session_bytes;
+    if (swan_engine_on_host(e) || !e->allowed_bytes || wanted <= e->allowed_bytes) return SWAN_OK;
+    return SWAN_FAIL(SWAN_E_NOMEM, "--vram: wanted %.1f MiB on %s for weights and a session of %dx%d with %d frames, found %.1f; open the "
+                     "engine with these settings, or ask for fewer frames or a smaller size", (double)wanted / 0x1p20, e->device.info.name,
+                     s->size.width, s->size.height, s->size.frames, (double)e->allowed_bytes / 0x1p20);
 }
 
 static swan_status reserve(struct swan_session *s)
@@ -423,13 +495,14 @@ static swan_status reserve(struct swan_session *s)
     SWAN_TRY(swan_session_measure(s, 0, &plan));
     for (int i = 0; i < plan.phase_count; i++) s->total_flops += s->phase_flops[i] = plan.phase[i].flops;
     const swan_device *device = &s->engine->device;
+    SWAN_TRY(check_allowed(s, &plan));
     SWAN_TRY(swan_memory_reserve(device, "session state", plan.state_bytes, &s->state_arena));
     SWAN_TRY(swan_memory_reserve(device, "activations", plan.session_bytes - plan.state_bytes, &s->activations));
     SWAN_TRY(swan_memory_reserve_staging(device, "staging", plan.staging_bytes, &s->staging_arena));
     SWAN_TRY(lay_out(s, &s->state_arena));
     SWAN_TRY(lay_out_staging(s, &s->staging_arena));
     if (s->staging.frames) SWAN_TRY(swan_frame_ring_open(&s->ring, device));
-    SWAN_TRY(open_text_layers(s));
+    SWAN_TRY(open_layers(s));
     s->ctx.mode = SWAN_RUN;
     /* the warm-up reads what a request would have written */
     if (!swan_engine_on_host(s->engine)) SWAN_TRY(device->backend->fill(&s->stream, s->state_arena.base, 0, s->state_arena.size));
@@ -463,12 +536,13 @@ void swan_session_close(swan_session *s)
     const swan_device *device = &s->engine->device;
     (void)device->backend->use(device); /* a fault does not keep us from giving back what is the host's */
     swan_segments_close(s);
-    swan_layer_stream_close(&s->text_layers);
+    for (int p = 0; p < SWAN_PARTS; p++) swan_layer_stream_close(&s->away[p]);
     for (int i = 0; i < SWAN_MARKS; i++) device->backend->event_close(device, &s->mark[i]);
     swan_frame_ring_close(&s->ring);
     if (s->activations.base) swan_memory_release(device, &s->activations);
     swan_memory_release(device, &s->state_arena);
     swan_memory_release_staging(device, &s->staging_arena);
+    device->backend->stream_close(device, &s->copies);
     device->backend->stream_close(device, &s->stream);
     swan_pool_close(s->pool);
     swan_params_free(s->params);

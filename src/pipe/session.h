@@ -10,7 +10,9 @@
  *    open and constant after.
  * 4. Staging memory is written again only when the copies from it have passed: each prompt has its own, noise has an event, and
  *    nothing is in flight between requests.
- * 5. One thread at a time, swan_session_cancel excepted. */
+ * 5. Places for layers that are streamed lie among the activations of the phase that needs them, at its beginning. Between requests
+ *    nothing is on its way to them.
+ * 6. One thread at a time, swan_session_cancel excepted. */
 #ifndef SWAN_PIPE_SESSION_H
 #define SWAN_PIPE_SESSION_H
 
@@ -34,7 +36,6 @@ typedef struct swan_state {
     swan_tensor modulations;                 /* f32 [steps, rows, dim]: swan_wan_modulation_run of every step */
     swan_tensor modulation;                  /* f32 [rows, dim]: that of the present step, at a fixed place */
     swan_tensor unguided;                    /* f32 latent: velocity for the negative prompt; with guidance */
-    swan_tensor text_layers;                 /* u8 [2, bytes of a layer]: places of a text encoder that is streamed */
     swan_tensor rgb;                         /* u8 [H, W, 3] */
     swan_tensor frames;                      /* u8 [SWAN_FRAMES_UNDER_WAY, H * W * 3], on a GPU */
 } swan_state;
@@ -80,7 +81,9 @@ struct swan_session {
     swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
     swan_ctx ctx;
     swan_segments segments;
-    swan_layer_stream text_layers; /* opened when the text encoder is streamed */
+    swan_stream copies;                      /* on a GPU: weights on their way */
+    swan_layer_stream away[SWAN_PARTS];      /* opened for parts of which any layer is away; never for the embedding */
+    ptrdiff_t shift[SWAN_WAN_MAX_LAYERS];    /* swan_wan_step's, in the pass under way */
     swan_event mark[SWAN_MARKS];
     swan_frame_ring ring; /* on a GPU */
     struct swan_clock *clock; /* of the request under way; NULL outside */
@@ -104,6 +107,10 @@ bool swan_session_shape_ends(int64_t n);
 swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t tokens);
 /* Where keys and values of a prompt of so many tokens stand: fills s->text[which]. Part of the above. */
 swan_status swan_session_place_text(struct swan_session *s, int which, int64_t tokens);
+/* Takes the places of a part's layers from the activations, where they stay until the caller's release; none when all are resident. */
+swan_status swan_session_reserve_places(struct swan_session *s, int part);
+/* Waits until nothing of this session is on its way on the device. */
+swan_status swan_session_settle(struct swan_session *s);
 /* The modulation of a step to its fixed place; part of denoise_step. */
 swan_status swan_session_set_modulation(struct swan_session *s, int step);
 swan_status swan_session_denoise_step(struct swan_session *s, int step);

@@ -37,6 +37,10 @@ static const configuration configurations[] = {
      {.vocab = 512, .width = 64, .heads = 2, .head_dim = 32, .ffn = 128, .buckets = 32, .layers = 2, .max_distance = 128, .eps = 1e-6f},
      {.dim = 256, .heads = 2, .head_dim = 128, .ffn = 512, .in_channels = 16, .out_channels = 16, .text_dim = 64, .freq_dim = 256, .layers = 2, .eps = 1e-6f},
      true, {32, 32, 16, 16}},
+    {"deeptiny", /* enough layers for some to be away */
+     {.vocab = 512, .width = 64, .heads = 2, .head_dim = 32, .ffn = 256, .buckets = 32, .layers = 7, .max_distance = 128, .eps = 1e-6f},
+     {.dim = 256, .heads = 2, .head_dim = 128, .ffn = 1024, .in_channels = 16, .out_channels = 16, .text_dim = 64, .freq_dim = 256, .layers = 9, .eps = 1e-6f},
+     true, {32, 32, 16, 16}},
 };
 #define COUNT (sizeof configurations / sizeof configurations[0])
 

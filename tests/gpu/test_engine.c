@@ -209,39 +209,107 @@ static void device_memory_is_planned(void **state)
     }
 }
 
-/* The text encoder on the device or passing through it: the same bits; and too little memory for either is refused. */
+/* engine.c's overhead. */
+static uint64_t vram_of(uint64_t ours) { return ours + (640ull << 20); }
+
+static uint64_t bus_bytes(const swan_session *s)
+{
+    uint64_t bytes = 0;
+    for (int p = 0; p < SWAN_PARTS; p++) bytes += s->away[p].copied;
+    return bytes;
+}
+
+/* Weights and session at least, as the refusal says it: in MiB. */
+static uint64_t least_bytes(const char *const *settings)
+{
+    gpu_run r;
+    const char *with[8] = {"vram=641M"};
+    for (int i = 0; settings[i]; i++) with[i + 1] = settings[i];
+    assert_int_equal(gpu_open_engine(&r, "deeptiny", with), SWAN_E_NOMEM);
+    const char *at = strstr(swan_last_error(), "wanted at least ");
+    assert_non_null(at);
+    uint64_t mib = strtoull(at + strlen("wanted at least "), NULL, 10) - 640;
+    swan_plan plan;
+    assert_ok(swan_plan_model(r.params, NULL, &plan)); /* what it would take can be known */
+    assert_int_equal((plan.device_bytes + 0xFFFFF) >> 20, mib);
+    gpu_close(&r);
+    return mib << 20;
+}
+
+/* Resident or passing through the device, captured or not: the same bits, and what was planned to the byte; too little is refused. */
 static void residency_changes_nothing(void **state)
 {
     (void)state;
     uint8_t *first = malloc((size_t)FRAMES * FRAME_BYTES);
     assert_non_null(first);
-    static const char *const modes[] = {"precision=auto", "precision=exact"};
-    for (int m = 0; m < 2; m++) {
+    static const char *const modes[][4] = {
+        {"device=cuda", NULL}, {"device=cuda", "exact=true", NULL}, {"device=cuda", "attention=dense", "graphs=off", NULL}};
+    for (int m = 0; m < 3; m++) {
         gpu_run r;
-        char vram[64];
-        gpu_open(&r, "tiny", (const char *const[]){"device=cuda", modes[m], NULL});
-        assert_false(r.engine->text_streamed);
+        uint64_t least = least_bytes(modes[m]);
+        gpu_open(&r, "deeptiny", modes[m]);
+        assert_int_equal(r.engine->host_weights.size, 0);
         uint64_t ours = gpu_generate(&r, prompt, 7).device_bytes;
         memcpy(first, r.frames, (size_t)FRAMES * FRAME_BYTES);
         gpu_close(&r);
-        snprintf(vram, sizeof vram, "vram=%llu", (unsigned long long)(ours - 1 + (640ull << 20))); /* a byte too little; engine.c's overhead */
-        gpu_open(&r, "tiny", (const char *const[]){"device=cuda", modes[m], vram, NULL});
-        assert_true(r.engine->text_streamed);
-        for (int i = 0; i < 3; i++) {
-            swan_report report = gpu_generate(&r, prompt, 7);
-            expect_same(&r, first);
-            assert_true(report.device_bytes < ours);
+        const uint64_t allowed[] = {ours - 1, least + (ours - least) / 2, least}; /* a byte too little, some blocks away, all */
+        for (int a = 0; a < 3; a++) {
+            char vram[64];
+            const char *with[8] = {vram};
+            swan_plan plan;
+            for (int i = 0; modes[m][i]; i++) with[i + 1] = modes[m][i];
+            snprintf(vram, sizeof vram, "vram=%llu", (unsigned long long)vram_of(allowed[a]));
+            gpu_open(&r, "deeptiny", with);
+            assert_ok(swan_engine_plan(r.engine, r.params, &plan));
+            assert_true(plan.host_weight_bytes > 0 && plan.device_bytes <= allowed[a]);
+            assert_int_equal(plan.blocks_streamed > 0, a > 0);
+            assert_int_equal(plan.blocks_streamed == plan.blocks, a == 2);
+            for (int i = 0; i < 3; i++) {
+                uint64_t before = bus_bytes(r.session);
+                swan_report report = gpu_generate(&r, prompt, 7);
+                expect_same(&r, first);
+                assert_int_equal(report.device_bytes, plan.device_bytes);
+                assert_int_equal(bus_bytes(r.session) - before, plan.prompt_bus_bytes + STEPS * plan.step_bus_bytes);
+                double ratio = (double)plan.device_peak_bytes / (double)report.device_peak_bytes;
+                if (i == 0)
+                    print_message("  mode %d: %d of %d blocks, %d of %d text layers away; ours %llu, planned %llu, peak %llu (%+.2f %%)\n", m,
+                                  plan.blocks_streamed, plan.blocks, plan.text_layers_streamed, plan.text_layers,
+                                  (unsigned long long)report.device_bytes, (unsigned long long)plan.device_peak_bytes,
+                                  (unsigned long long)report.device_peak_bytes, 100 * (ratio - 1));
+                assert_true(fabs(ratio - 1) < 0.05);
+                assert_true(report.device_peak_bytes <= vram_of(allowed[a])); /* what --vram promises */
+            }
+            gpu_close(&r);
         }
+    }
+    free(first);
+}
+
+/* The 1.3B in less and less memory, at a small size: the same frames, and no more memory than was allowed. */
+static void a_real_model_in_little_memory(void **state)
+{
+    (void)state;
+    static const char *const allowed[] = {"vram=20G", "vram=8G", "vram=4G", "vram=2G"};
+    uint8_t *first = malloc((size_t)FRAMES * FRAME_BYTES);
+    assert_non_null(first);
+    for (int a = 0; a < 4; a++) {
+        gpu_run r;
+        swan_plan plan;
+        gpu_open(&r, "wan2.1-1.3b", (const char *const[]){"device=cuda", allowed[a], NULL});
+        assert_ok(swan_engine_plan(r.engine, r.params, &plan));
+        swan_report report = gpu_generate(&r, prompt, 7);
+        print_message("  %s: %d of %d blocks, %d of %d text layers away; peak %.2f GiB, planned %.2f\n", allowed[a], plan.blocks_streamed,
+                      plan.blocks, plan.text_layers_streamed, plan.text_layers, (double)report.device_peak_bytes / 0x1p30,
+                      (double)plan.device_peak_bytes / 0x1p30);
+        if (a == 0) memcpy(first, r.frames, (size_t)FRAMES * FRAME_BYTES);
+        expect_same(&r, first);
+        assert_int_equal(report.device_bytes, plan.device_bytes);
+        assert_int_equal(plan.host_weight_bytes > 0, a > 0);
+        assert_int_equal(plan.blocks_streamed > 0, a == 3);
+        assert_true(report.device_peak_bytes <= (uint64_t)r.params->vram);
         gpu_close(&r);
     }
     free(first);
-    gpu_run r;
-    assert_int_equal(gpu_open_engine(&r, "tiny", (const char *const[]){"device=cuda", "vram=641M", NULL}), SWAN_E_NOMEM);
-    assert_non_null(strstr(swan_last_error(), "with the text encoder streamed"));
-    swan_plan plan;
-    assert_ok(swan_plan_model(r.params, NULL, &plan)); /* what it would take can be known */
-    assert_true(plan.device_bytes > 1 << 20);
-    gpu_close(&r);
 }
 
 int main(void)
@@ -257,6 +325,7 @@ int main(void)
         cmocka_unit_test(too_large_is_refused),
         cmocka_unit_test(device_memory_is_planned),
         cmocka_unit_test(residency_changes_nothing),
+        cmocka_unit_test(a_real_model_in_little_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,13 +133,13 @@ static swan_status pass(const call *c, swan_ctx *ctx, const geometry *s, const f
     assert_int_equal(text.rows, c->plain_text ? n : n + 1);
     if (ctx->mode != SWAN_DRY) swan_wan_text_bias(n, text.rows, text.bias.data);
     swan_tensor context = swan_tensor_2d((void *)rows, SWAN_F32, text.rows, m->config.text_dim);
-    SWAN_TRY(swan_wan_text_run(m, ctx, &context, &text));
+    SWAN_TRY(swan_wan_text_run(m, ctx, &context, NULL, &text));
     swan_tensor v = *c->latent;
     v.data = velocity;
     swan_tensor modulation;
     SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){swan_wan_modulation_rows(m), m->config.dim}, "modulation", &modulation));
     SWAN_TRY(swan_wan_modulation_run(m, ctx, c->timestep, &modulation));
-    return swan_wan_dit_forward(m, ctx, &(swan_wan_step){&s->g, &text, &modulation}, c->latent, &v);
+    return swan_wan_dit_forward(m, ctx, &(swan_wan_step){.geometry = &s->g, .text = &text, .modulation = &modulation}, c->latent, &v);
 }
 
 /* The velocity, from malloc. w may be NULL. */

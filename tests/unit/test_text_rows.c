@@ -59,7 +59,7 @@ static swan_status compute(setup *s, prompt_rows *p, int64_t n, const forward *f
     SWAN_TRY(swan_wan_text_reserve(dit, &p->ctx, n, &p->text));
     swan_tensor context = swan_tensor_2d(s->rows, SWAN_F32, p->text.rows, dit->config.text_dim);
     if (p->ctx.mode != SWAN_DRY) swan_wan_text_bias(n, p->text.rows, p->text.bias.data);
-    SWAN_TRY(swan_wan_text_run(dit, &p->ctx, &context, &p->text));
+    SWAN_TRY(swan_wan_text_run(dit, &p->ctx, &context, NULL, &p->text));
     if (!f) return SWAN_OK;
     swan_tensor latent = session->state.buffer[SWAN_SCHED_SAMPLE], velocity = latent;
     latent.data = (void *)(uintptr_t)f->latent;
@@ -67,7 +67,7 @@ static swan_status compute(setup *s, prompt_rows *p, int64_t n, const forward *f
     swan_tensor e;
     SWAN_TRY(swan_ctx_tensor(&p->ctx, SWAN_F32, 2, (int64_t[]){swan_wan_modulation_rows(dit), dit->config.dim}, "modulation", &e));
     SWAN_TRY(swan_wan_modulation_run(dit, &p->ctx, 757, &e));
-    return swan_wan_dit_forward(dit, &p->ctx, &(swan_wan_step){&session->geometry, &p->text, &e}, &latent, &velocity);
+    return swan_wan_dit_forward(dit, &p->ctx, &(swan_wan_step){.geometry = &session->geometry, .text = &p->text, .modulation = &e}, &latent, &velocity);
 }
 
 static void rows_open(setup *s, prompt_rows *p, int64_t n, const forward *f)
