@@ -103,6 +103,8 @@ class Clips:
         self.ready = queue.Queue(depth)
 
         def loop(ready):
+            if torch.cuda.is_available():  # a new thread would pin its memory through the first GPU
+                torch.cuda.set_device(int(os.environ.get("RANK", 0)))
             while ready is self.ready:
                 ready.put(self.batch(n, window))
         threading.Thread(target=loop, args=(self.ready,), daemon=True).start()

@@ -108,8 +108,10 @@ def prompts(w, n, seed, split, alone):
 def generate(swan, model, flags, prompt, seed, gpu=None):
     env = os.environ if gpu is None else dict(os.environ, CUDA_VISIBLE_DEVICES=gpu)
     with tempfile.TemporaryDirectory() as d:
-        subprocess.run([swan, "generate", prompt, "-m", model, "-o", d + "/clip.mp4", "--seed", str(seed), "--dump", d, *flags],
-                       check=True, capture_output=True, env=env)
+        done = subprocess.run([swan, "generate", prompt, "-m", model, "-o", d + "/clip.mp4", "--seed", str(seed), "--dump", d, *flags],
+                              capture_output=True, text=True, env=env)
+        if done.returncode:
+            raise RuntimeError(f"{swan}: {done.returncode}: {done.stderr[-400:]}")
         return (np.load(d + "/frames.npy").transpose(0, 2, 3, 1) * 255).astype(np.uint8)
 
 
