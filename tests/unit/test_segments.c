@@ -135,6 +135,41 @@ static void replay_is_exact(void **state)
     free(longest);
 }
 
+/* Where a pass is cut: no segment is longer than the limit but for a part that is; nothing is left out; blocks stay whole where one
+ * fits; a block that is away begins a segment. */
+static void cut_where_it_should(void **state)
+{
+    (void)state;
+    static const double parts[][SWAN_WAN_PARTS] = {{1e-6, 1e-6, 1e-6}, {0, 0, 0},          {8e-3, 2e-3, 4e-3}, {0.02, 3e-3, 8e-3},
+                                                   {0.02, 3e-3, 0.01}, {0.047, 4e-3, 0.018}, {0.2, 0.01, 0.07}, {0.01, 0.03, 0.03}};
+    static const int segments[] = {1, 1, 15, 30, 60, 60, 90, 90}; /* of 30 blocks that are all resident */
+    const double limit = 0.032;
+    int first[SWAN_SEGMENTS_MOST + 1];
+    for (size_t c = 0; c < sizeof parts / sizeof parts[0]; c++) {
+        const double *part = parts[c];
+        bool fits = part[0] + part[1] + part[2] <= limit;
+        assert_int_equal(swan_segments_cut(part, 30, 0, limit, first), segments[c]);
+        for (int layers = 1; layers <= SWAN_WAN_MAX_LAYERS; layers += 9)
+            for (int away = 0; away <= layers; away += 3) {
+                int count = swan_segments_cut(part, layers, away, limit, first);
+                assert_true(count >= 1 && count <= SWAN_SEGMENTS_MOST);
+                assert_int_equal(first[0], 0);
+                assert_int_equal(first[count], layers * SWAN_WAN_PARTS);
+                for (int i = 0; i < count; i++) {
+                    double seconds = 0;
+                    assert_true(first[i] < first[i + 1]);
+                    for (int n = first[i]; n < first[i + 1]; n++) {
+                        bool begins = n % SWAN_WAN_PARTS == 0 && swan_weights_is_away(n / SWAN_WAN_PARTS, away, layers);
+                        assert_false(begins && n != first[i]);
+                        seconds += part[n % SWAN_WAN_PARTS];
+                    }
+                    assert_true(seconds <= limit + 1e-9 || first[i + 1] == first[i] + 1);
+                    assert_true(!fits || first[i] % SWAN_WAN_PARTS == 0);
+                }
+            }
+    }
+}
+
 /* Everything is captured when the session is opened; requests only launch, and allocate nothing. */
 static void captured_once(void **state)
 {
@@ -439,6 +474,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replay_is_exact),
+        cmocka_unit_test(cut_where_it_should),
         cmocka_unit_test(captured_once),
         cmocka_unit_test(launched_one_by_one),
         cmocka_unit_test(planned_is_measured),
