@@ -119,7 +119,9 @@ class _Plan(ctypes.Structure):
                 ("mapped_bytes", ctypes.c_uint64), ("arena_bytes", ctypes.c_uint64),
                 ("session_bytes", ctypes.c_uint64), ("state_bytes", ctypes.c_uint64),
                 ("staging_bytes", ctypes.c_uint64), ("peak_bytes", ctypes.c_uint64), ("device_bytes", ctypes.c_uint64),
-                ("device_base_bytes", ctypes.c_uint64), ("device_peak_bytes", ctypes.c_uint64), ("phase_count", ctypes.c_int), ("phase", _PlanPhase * 4)]
+                ("device_base_bytes", ctypes.c_uint64), ("device_peak_bytes", ctypes.c_uint64), ("host_weight_bytes", ctypes.c_uint64),
+                ("blocks", ctypes.c_int), ("blocks_streamed", ctypes.c_int), ("text_layers", ctypes.c_int), ("text_layers_streamed", ctypes.c_int),
+                ("prompt_bus_bytes", ctypes.c_uint64), ("step_bus_bytes", ctypes.c_uint64), ("phase_count", ctypes.c_int), ("phase", _PlanPhase * 4)]
 
 
 class _Report(ctypes.Structure):
@@ -281,6 +283,13 @@ class Plan:
     device_bytes: int
     device_base_bytes: int
     device_peak_bytes: int
+    host_weight_bytes: int
+    blocks: int
+    blocks_streamed: int
+    text_layers: int
+    text_layers_streamed: int
+    prompt_bus_bytes: int
+    step_bus_bytes: int
     phases: tuple
 
 
