@@ -68,8 +68,11 @@ typedef struct swan_attn_dense_args {
     const float *rel_bias; /* [heads, Lq + Lk - 1] or NULL */
     float scale;
     int64_t Lq, Lk, heads, head_dim, ldq, ldk, ldv, ldo;
+    int64_t ld_rel; /* of rel_bias; 0: contiguous */
     void *workspace;
 } swan_attn_dense_args;
+
+static inline int64_t swan_attn_ld_rel(const swan_attn_dense_args *a) { return a->ld_rel ? a->ld_rel : a->Lq + a->Lk - 1; }
 
 /* The same over selected tiles: query tile i owns rows tile_start[i] .. tile_start[i + 1] - 1, and attends to the rows of the
  * tiles index[h, i, 0 .. topk - 1] (ascending). No padding rows exist. Source: VSA, arXiv 2505.13389, fine branch. */

@@ -14,6 +14,7 @@ swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const sw
         .q = q->data, .k = k->data, .v = v->data, .out = out->data, .scale = how->scale, .Lq = Lq, .Lk = Lk,
         .heads = how->heads, .head_dim = D / how->heads, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = D,
         .key_bias = how->key_bias ? how->key_bias->data : NULL, .rel_bias = how->rel_bias ? how->rel_bias->data : NULL,
+        .ld_rel = how->ld_rel,
     };
     swan_op_cost cost = {4.0 * (double)Lq * (double)Lk * (double)D,
                          swan_op_bytes(q) + swan_op_bytes(k) + swan_op_bytes(v) + swan_op_bytes(out)};

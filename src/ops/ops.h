@@ -36,11 +36,12 @@ typedef struct swan_qkv {
     swan_tensor q, k, v, gate;
     int64_t ld;
 } swan_qkv;
-/* key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL. out as q. */
+/* key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL; ld_rel: elements from row to row of rel_bias, 0: Lq + Lk - 1. out as q. */
 typedef struct swan_attention {
     int64_t heads;
     float scale;
     const swan_tensor *key_bias, *rel_bias;
+    int64_t ld_rel;
 } swan_attention;
 swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out);
 /* tile_start i32 [tiles + 1], index i32 [heads, tiles, topk]. */

@@ -130,7 +130,7 @@ static void dense_one(check *c, const shape *s)
     open_qkv(c, s, &p);
     check_buf *key_bias = open_key_bias(c, s), *rel = NULL;
     int64_t span = s->Lq + s->Lk - 1, rows = s->heads * s->Lq;
-    if (s->rel_bias) rel = check_input(c, SWAN_F32, s->heads, span, 0, CHECK_RANDOM, 2);
+    if (s->rel_bias) rel = check_input(c, SWAN_F32, s->heads, span, s->Lq % 2 ? 3 : 0, CHECK_RANDOM, 2);
     int64_t *keys = malloc((size_t)s->Lk * sizeof *keys);
     for (int64_t j = 0; keys && j < s->Lk; j++) keys[j] = j;
     p.keys = keys;
@@ -151,6 +151,7 @@ static void dense_one(check *c, const shape *s)
                               .out = p.out->data,
                               .key_bias = key_bias ? key_bias->data : NULL,
                               .rel_bias = rel ? rel->data : NULL,
+                              .ld_rel = rel ? rel->ld : 0,
                               .scale = s->scale,
                               .Lq = s->Lq,
                               .Lk = s->Lk,

@@ -48,7 +48,7 @@ static void dense_task(void *arg, int64_t index, int worker)
              .k = (const float *)a->k + at,
              .v = (const float *)a->v + at,
              .key_bias = a->key_bias,
-             .rel = a->rel_bias ? a->rel_bias + h * (a->Lq + a->Lk - 1) + (a->Lq - 1 - i) : NULL,
+             .rel = a->rel_bias ? a->rel_bias + h * swan_attn_ld_rel(a) + (a->Lq - 1 - i) : NULL,
              .ldk = a->ldk,
              .ldv = a->ldv,
              .head_dim = a->head_dim,

@@ -20,6 +20,7 @@
  * - `mma_small`: 32 keys at a time, 48 KiB: for sm_86, 89 and 120, whose 100 KiB hold two such blocks. With head_dim 64 both are the
  *   same: 64 keys, 32 KiB.
  * - o is multiplied with a correction only when a row of the warp has a new maximum: 3 to 5 % faster than always. */
+#include "kernel/cuda/attn/few_keys.h"
 #include "kernel/cuda/attn/flash_mma.cuh"
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/launch.h"
@@ -35,7 +36,7 @@ struct params {
     const __nv_bfloat16 *q, *k, *v;
     __nv_bfloat16 *out;
     const float *key_bias, *rel_bias;
-    int64_t ldq, ldk, ldv, ldo;
+    int64_t ldq, ldk, ldv, ldo, ld_rel;
     int Lq, Lk;
     float scale_log2;
 };
@@ -43,7 +44,7 @@ struct params {
 /* Scores of keys from n0 on in units of log2, with their biases. row: of s[0][..][0]. */
 template <int BN> SWAN_DEV void add_bias(float (&s)[MT][BN / 8][4], const params &p, int head, int row, int n0)
 {
-    const float *rel = p.rel_bias ? p.rel_bias + (int64_t)head * (p.Lq + p.Lk - 1) + p.Lq - 1 : nullptr;
+    const float *rel = p.rel_bias ? p.rel_bias + head * p.ld_rel + p.Lq - 1 : nullptr;
 #pragma unroll
     for (int j = 0; j < BN / 8; j++)
 #pragma unroll
@@ -132,11 +133,12 @@ template <int BN> cudaError_t dense(cudaStream_t stream, const swan_attn_dense_a
     if ((a->head_dim != 128 && a->head_dim != 64) || a->Lq > 1 << 24 || a->Lk > 1 << 24 || a->heads > 65535 ||
         ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
         return cudaErrorNotSupported;
+    if (a->head_dim == 64 && a->Lk <= SWAN_FEW_KEYS) return swan_few_keys(stream, a);
     params p;
     p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
     p.out = (__nv_bfloat16 *)a->out;
     p.key_bias = a->key_bias, p.rel_bias = a->rel_bias;
-    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo;
+    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo, p.ld_rel = swan_attn_ld_rel(a);
     p.Lq = (int)a->Lq, p.Lk = (int)a->Lk;
     p.scale_log2 = a->scale * 1.4426950408889634f;
     const unsigned heads = (unsigned)a->heads;

@@ -27,7 +27,7 @@ template <typename T> struct params {
     T *out;
     const float *key_bias, *rel_bias;
     const int32_t *start, *index; /* NULL: dense */
-    int64_t ldq, ldk, ldv, ldo;
+    int64_t ldq, ldk, ldv, ldo, ld_rel;
     int Lq, Lk, D, tiles, topk;
     float scale;
 };
@@ -61,7 +61,7 @@ __device__ void attend_block(const params<T> &p, stage &s, row_state &st, int r,
     score *= p.scale;
     if (lane < count && p.key_bias) score += p.key_bias[k_at + lane];
     if (lane < count && p.rel_bias)
-        score += p.rel_bias[(int64_t)head * (p.Lq + p.Lk - 1) + k_at + lane - q_at + p.Lq - 1];
+        score += p.rel_bias[head * p.ld_rel + k_at + lane - q_at + p.Lq - 1];
     if (lane >= count) score = -INFINITY;
     const float m = fmaxf(st.m, swan_warp_max(score));
     const float base = m == -INFINITY ? 0.0f : m; /* a row whose keys are all masked so far */
@@ -132,7 +132,7 @@ template <typename T> cudaError_t run_dense(cudaStream_t stream, const swan_attn
     if (a.head_dim < 1 || a.head_dim > DMAX || a.Lq < 1 || a.Lk < 1 || a.heads < 1 || a.heads > 65535)
         return cudaErrorInvalidValue;
     params<T> p = common<T>(a);
-    p.key_bias = a.key_bias, p.rel_bias = a.rel_bias;
+    p.key_bias = a.key_bias, p.rel_bias = a.rel_bias, p.ld_rel = swan_attn_ld_rel(&a);
     p.Lq = (int)a.Lq, p.Lk = (int)a.Lk;
     attention_naive<T><<<dim3((p.Lq + ROWS - 1) / ROWS, (unsigned)a.heads), 256, 0, stream>>>(p);
     return cudaGetLastError();
