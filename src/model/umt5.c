@@ -98,10 +98,35 @@ int swan_umt5_bucket(int distance, int buckets, int max_distance)
 
 void swan_umt5_bias_ids(const swan_umt5_config *config, int64_t n, int32_t *ids)
 {
-    for (int64_t h = 0; h < config->heads; h++)
-        for (int64_t d = 0; d < 2 * n - 1; d++)
-            ids[h * (2 * n - 1) + d] =
-                (int32_t)(h * config->buckets + swan_umt5_bucket((int)(d - (n - 1)), (int)config->buckets, config->max_distance));
+    for (int64_t d = 0; d < 2 * n - 1; d++) {
+        int bucket = swan_umt5_bucket((int)(d - (n - 1)), (int)config->buckets, config->max_distance);
+        for (int64_t h = 0; h < config->heads; h++) ids[h * (2 * n - 1) + d] = (int32_t)(h * config->buckets + bucket);
+    }
+}
+
+/* One layer's into out f32 [heads, any]. */
+static swan_status gather_bias(const swan_umt5_config *c, swan_ctx *ctx, const swan_tensor *rel_bias, const swan_tensor *ids,
+                               const swan_tensor *out)
+{
+    swan_tensor table = swan_tensor_2d(rel_bias->data, SWAN_F32, c->heads * c->buckets, 1);
+    swan_tensor flat = swan_tensor_2d(out->data, SWAN_F32, swan_tensor_count(out), 1);
+    return swan_op_embed_rows(ctx, &table, ids, &flat);
+}
+
+/* Layer i of biases. */
+static swan_tensor bias_of_layer(const swan_tensor *biases, int i)
+{
+    int64_t heads = biases->ne[1], span = biases->ne[2];
+    return swan_tensor_2d((float *)biases->data + i * heads * span, SWAN_F32, heads, span);
+}
+
+swan_status swan_umt5_biases(const swan_umt5 *m, swan_ctx *ctx, const swan_tensor *bias_ids, swan_tensor *biases)
+{
+    for (int i = 0; i < m->config.layers; i++) {
+        swan_tensor out = bias_of_layer(biases, i);
+        SWAN_TRY(gather_bias(&m->config, ctx, &m->layer[i].rel_bias, bias_ids, &out));
+    }
+    return SWAN_OK;
 }
 
 /* ---- forward ---- */
@@ -124,23 +149,37 @@ static swan_status project(swan_ctx *ctx, const swan_umt5_layer *w, const swan_t
     return joined ? swan_op_linear(ctx, h, &one, SWAN_EPI_NONE, NULL, qkv) : SWAN_OK;
 }
 
-static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w, swan_ctx *ctx,
+/* The bias of layer i for n tokens, as attention reads it: how->rel_bias is set to *bias. */
+static swan_status place_bias(const swan_umt5_config *c, const swan_umt5_layer *w, int i, swan_ctx *ctx, const swan_umt5_input *given,
+                              swan_attention *how, swan_tensor *bias)
+{
+    int64_t span = 2 * given->ids->ne[0] - 1;
+    how->rel_bias = bias;
+    if (given->biases) {
+        *bias = bias_of_layer(given->biases, i);
+        how->ld_rel = bias->ne[1];
+        bias->data = (float *)bias->data + (bias->ne[1] - span) / 2;
+        bias->ne[1] = span;
+        return SWAN_OK;
+    }
+    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){c->heads, span}, "umt5.bias", bias));
+    return gather_bias(c, ctx, &w->rel_bias, given->bias_ids, bias);
+}
+
+static swan_status attention(const swan_umt5_config *c, const swan_umt5_layer *w, int i, swan_ctx *ctx,
                              const swan_umt5_input *given, swan_tensor *x)
 {
     int64_t n = x->ne[0], inner = c->heads * c->head_dim;
     size_t mark = swan_arena_mark(ctx->arena);
-    swan_tensor h, out, flat, qkv;
+    swan_tensor h, out, bias, qkv;
     swan_qkv in;
+    swan_attention how = {.heads = c->heads, .scale = 1, .key_bias = given->key_bias}; /* T5 does not divide by sqrt(d) */
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, c->width, "umt5.h", &h));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, 3 * inner, "umt5.qkv", &qkv));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, n, inner, "umt5.attention", &out));
-    SWAN_TRY(swan_ctx_tensor(ctx, SWAN_F32, 2, (int64_t[]){c->heads * (2 * n - 1), 1}, "umt5.bias", &flat));
+    SWAN_TRY(place_bias(c, w, i, ctx, given, &how, &bias));
     SWAN_TRY(swan_op_rms_norm(ctx, x, &w->norm1, c->eps, NULL, &h));
     SWAN_TRY(project(ctx, w, &h, &qkv, &in));
-    swan_tensor table = swan_tensor_2d(w->rel_bias.data, SWAN_F32, c->heads * c->buckets, 1);
-    SWAN_TRY(swan_op_embed_rows(ctx, &table, given->bias_ids, &flat));
-    swan_tensor bias = swan_tensor_2d(flat.data, SWAN_F32, c->heads, 2 * n - 1);
-    swan_attention how = {.heads = c->heads, .scale = 1, .rel_bias = &bias, .key_bias = given->key_bias}; /* T5 does not divide by sqrt(d) */
     SWAN_TRY(swan_op_attention(ctx, &how, &in, &out));
     SWAN_TRY(swan_op_linear(ctx, &out, &w->o, SWAN_EPI_ADD, NULL, x));
     swan_arena_release(ctx->arena, mark);
@@ -168,10 +207,12 @@ static void shift_weights(swan_umt5_layer *w, ptrdiff_t shift)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) swan_weights_shift(all[i], shift);
 }
 
+int swan_umt5_shape(int64_t n) { return n <= 128 ? (int)((n - 1) / 32) : n <= 256 ? 4 : 5; }
+
 int64_t swan_umt5_padded(int64_t n)
 {
-    if (n <= 128) return (n + 31) / 32 * 32;
-    return n <= 256 ? 256 : 512;
+    static const int64_t rows[SWAN_UMT5_SHAPES] = {32, 64, 96, 128, 256, 512};
+    return rows[swan_umt5_shape(n)];
 }
 
 swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5_input *in, swan_tensor *context)
@@ -185,7 +226,7 @@ swan_status swan_umt5_forward(const swan_umt5 *m, swan_ctx *ctx, const swan_umt5
         ptrdiff_t shift = 0;
         if (in->fetch && ctx->mode != SWAN_DRY) SWAN_TRY(in->fetch->take(in->fetch->user, i, &shift));
         shift_weights(&layer, shift);
-        SWAN_TRY(attention(&m->config, &layer, ctx, in, &x));
+        SWAN_TRY(attention(&m->config, &layer, i, ctx, in, &x));
         SWAN_TRY(feed_forward(&m->config, &layer, ctx, &x));
     }
     SWAN_TRY(swan_op_rms_norm(ctx, &x, &m->final_norm, m->config.eps, NULL, context));

@@ -19,6 +19,15 @@ int64_t swan_wan_text_rows(int64_t n, bool padded)
     return shape;
 }
 
+int swan_wan_text_shape(int64_t rows)
+{
+    int shape = 0;
+    while ((SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape)) < rows) shape++;
+    return shape;
+}
+
+int64_t swan_wan_text_tokens(int shape) { return (SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape)) - 1; }
+
 swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text)
 {
     if (n < 1 || n > SWAN_TEXT_TOKENS) return SWAN_BUG("text: %lld tokens", (long long)n);

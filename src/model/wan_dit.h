@@ -64,6 +64,9 @@ typedef struct swan_wan_text {
  * shapes and no others. */
 enum { SWAN_WAN_TEXT_SHAPES = 4 };
 int64_t swan_wan_text_rows(int64_t n, bool padded);
+/* Which of the shapes so many rows are, and the most tokens that take a shape with a row for the zero rows. */
+int swan_wan_text_shape(int64_t rows);
+int64_t swan_wan_text_tokens(int shape);
 /* Reserves text's tensors in the context's arena; padded on a GPU. */
 swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text);
 /* Host values of text->bias, to be copied there by the caller: 0 for each of n tokens, log(512 - n) for the row of the zero

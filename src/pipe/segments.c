@@ -72,19 +72,6 @@ static swan_status run_segment(struct swan_session *s, int which, int i, swan_te
     return i + 1 == g->count ? swan_wan_dit_end(dit, &s->ctx, &step, x, velocity) : SWAN_OK;
 }
 
-/* Which of the captured sets goes with a number of text rows. */
-static int shape_of(int64_t rows)
-{
-    int shape = 0;
-    while ((SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape)) < rows) shape++;
-    return shape;
-}
-
-static int64_t rows_of(int shape) { return SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape); }
-
-/* Tokens of a prompt that takes this many rows: one is for the zero rows. */
-static int64_t tokens_of(int shape) { return rows_of(shape) - 1; }
-
 /* ---- a pass ---- */
 
 void swan_segments_begin_request(struct swan_session *s) { s->segments.launched = 0; }
@@ -109,11 +96,7 @@ static swan_status launch(struct swan_session *s, int which, int i, swan_tensor 
     SWAN_TRY(make_room(s));
     SWAN_TRY(take_blocks(s, g->first[i], g->first[i + 1]));
     if (g->captured && s->ctx.mode == SWAN_RUN) {
-        const swan_segment *segment = &g->segment[which][shape_of(s->text[which].rows)][i];
-        SWAN_TRY(backend->graph_launch(&s->stream, &segment->graph));
-        s->ctx.counters.launches += segment->counters.launches;
-        s->ctx.counters.flops += segment->counters.flops;
-        s->ctx.counters.bytes += segment->counters.bytes;
+        SWAN_TRY(swan_segments_replay(s, &g->segment[which][swan_wan_text_shape(s->text[which].rows)][i]));
     } else {
         SWAN_TRY(run_segment(s, which, i, x, velocity));
     }
@@ -217,14 +200,23 @@ static swan_status measure(struct swan_session *s)
 
 /* ---- at open: capture ---- */
 
-static swan_status capture_segment(struct swan_session *s, int which, int i, swan_tensor *x, swan_segment *out)
+swan_status swan_segments_replay(struct swan_session *s, const swan_segment *segment)
+{
+    SWAN_TRY(s->engine->device.backend->graph_launch(&s->stream, &segment->graph));
+    s->ctx.counters.launches += segment->counters.launches;
+    s->ctx.counters.flops += segment->counters.flops;
+    s->ctx.counters.bytes += segment->counters.bytes;
+    return SWAN_OK;
+}
+
+swan_status swan_segments_record(struct swan_session *s, swan_status (*run)(struct swan_session *s, const void *what), const void *what,
+                                 swan_segment *out)
 {
     const swan_device *d = &s->engine->device;
-    swan_tensor *velocity = which == SWAN_POSITIVE ? &s->state.buffer[SWAN_SCHED_VELOCITY] : &s->state.unguided;
     SWAN_TRY(d->backend->capture_begin(&s->stream));
     s->ctx.mode = SWAN_CAPTURE;
     s->ctx.counters = (swan_counters){0};
-    swan_status status = run_segment(s, which, i, x, velocity);
+    swan_status status = run(s, what);
     s->ctx.mode = SWAN_RUN;
     out->counters = s->ctx.counters;
     char reason[256];
@@ -233,17 +225,31 @@ static swan_status capture_segment(struct swan_session *s, int which, int i, swa
     return status ? SWAN_FAIL(status, "%s", reason) : ended;
 }
 
+typedef struct pass_piece {
+    int which, i;
+    swan_tensor *x;
+} pass_piece;
+
+static swan_status run_piece(struct swan_session *s, const void *what)
+{
+    const pass_piece *p = what;
+    swan_tensor *velocity = p->which == SWAN_POSITIVE ? &s->state.buffer[SWAN_SCHED_VELOCITY] : &s->state.unguided;
+    return run_segment(s, p->which, p->i, p->x, velocity);
+}
+
 static swan_status capture_all(struct swan_session *s)
 {
     swan_segments *g = &s->segments;
     for (int which = 0; which < (s->guided ? 2 : 1); which++)
         for (int shape = 0; shape < SWAN_WAN_TEXT_SHAPES; shape++) {
             swan_tensor x;
-            SWAN_TRY(swan_session_place_text(s, which, tokens_of(shape)));
+            SWAN_TRY(swan_session_place_text(s, which, swan_wan_text_tokens(shape)));
             SWAN_TRY(reserve(s, &x));
-            for (int i = 0; i < g->count; i++) SWAN_TRY(capture_segment(s, which, i, &x, &g->segment[which][shape][i]));
+            for (int i = 0; i < g->count; i++)
+                SWAN_TRY(swan_segments_record(s, run_piece, &(pass_piece){which, i, &x}, &g->segment[which][shape][i]));
             swan_arena_release(s->ctx.arena, 0);
         }
+    SWAN_TRY(swan_text_capture(s));
     return s->engine->device.backend->synchronise(&s->stream);
 }
 
@@ -254,6 +260,7 @@ static void discard(struct swan_session *s)
     for (int which = 0; which < SWAN_PROMPTS; which++)
         for (int shape = 0; shape < SWAN_WAN_TEXT_SHAPES; shape++)
             for (int i = 0; i < g->count; i++) d->backend->graph_close(d, &g->segment[which][shape][i].graph);
+    swan_text_discard(s);
     g->captured = false;
 }
 

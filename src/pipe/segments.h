@@ -2,7 +2,8 @@
  * longer; the first with what comes before the blocks, the last with what comes behind them. On the host and dry, a pass is one piece.
  *
  * Invariants
- * 1. At most SWAN_IN_FLIGHT segments are enqueued and not finished, captured or not: who cancels waits for no more than those.
+ * 1. At most SWAN_IN_FLIGHT segments are enqueued and not finished, captured or not: who cancels waits for no more than those, and at
+ *    the beginning for the text before them.
  * 2. A captured segment finds at fixed places what changes with the step (latent, modulation) and with the prompt (keys, values,
  *    bias), so it serves every step, prompt and seed of the session. There is one set of them for each prompt slot and each
  *    number of text rows, captured when the session is opened.
@@ -38,6 +39,12 @@ typedef struct swan_segments {
 } swan_segments;
 
 struct swan_session;
+
+/* Captures what `run` enqueues. */
+swan_status swan_segments_record(struct swan_session *s, swan_status (*run)(struct swan_session *s, const void *what), const void *what,
+                                 swan_segment *out);
+/* Launches it again, and counts it. */
+swan_status swan_segments_replay(struct swan_session *s, const swan_segment *segment);
 
 /* Cuts a pass over `layers` blocks, of which `away` are, into segments of at most `limit` seconds, or one part where that takes longer.
  * Whole blocks where one fits. Fills first as above and returns how many there are. */

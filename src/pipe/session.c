@@ -9,7 +9,6 @@
 #include "pipe/memory.h"
 #include "pipe/synthetic.h"
 #include "pipe/usage.h"
-#include "tok/clean.h"
 
 /* ---- sizes ---- */
 
@@ -63,6 +62,8 @@ static swan_status lay_out(struct swan_session *s, swan_arena *arena)
     int64_t latent[4] = {C, s->size.T, s->size.H, s->size.W};
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, &rows, "ids", &st->ids));
     SWAN_TRY(swan_ctx_tensor(&c, SWAN_I32, 1, (int64_t[]){heads * (2 * rows - 1)}, "bias ids", &st->bias_ids));
+    int64_t biases[3] = {e->umt5.config.layers, heads, 2 * rows - 1};
+    if (!swan_engine_on_host(e)) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 3, biases, "position biases", &st->biases));
     if (!swan_engine_on_host(e)) SWAN_TRY(swan_ctx_tensor(&c, SWAN_F32, 1, &rows, "key bias", &st->key_bias));
     SWAN_TRY(swan_ctx_tensor_2d(&c, rows, e->umt5.config.width, "context", &st->context));
     int64_t modulation[3] = {s->sched.steps, swan_wan_modulation_rows(&e->dit), e->dit.config.dim};
@@ -178,6 +179,8 @@ static swan_status take_layer(void *user, int i, ptrdiff_t *shift)
     return SWAN_OK;
 }
 
+swan_weight_fetch swan_session_fetch(struct swan_session *s, int part) { return (swan_weight_fetch){take_layer, &s->away[part]}; }
+
 swan_status swan_session_settle(struct swan_session *s)
 {
     const swan_backend *backend = s->engine->device.backend;
@@ -209,91 +212,7 @@ static swan_status open_layers(struct swan_session *s)
     return SWAN_OK;
 }
 
-/* ---- the phases ---- */
-
-bool swan_session_shape_ends(int64_t n)
-{
-    return swan_wan_text_rows(n, true) != swan_wan_text_rows(n + 1, true) || swan_umt5_padded(n) != swan_umt5_padded(n + 1);
-}
-
-swan_status swan_session_tokenize(const swan_engine *engine, const char *prompt, int32_t *ids, int *count)
-{
-    if (engine->synthetic) {
-        swan_synthetic_tokenize(engine->umt5.config.vocab, prompt, ids, SWAN_TEXT_TOKENS, count);
-        return SWAN_OK;
-    }
-    char *clean;
-    SWAN_TRY(swan_prompt_clean(prompt, strlen(prompt), &clean));
-    swan_status status = swan_tokenizer_encode(engine->tokenizer, clean, ids, SWAN_TEXT_TOKENS, count);
-    free(clean);
-    return status;
-}
-
-/* The encoder over n tokens, and on a GPU padding up to `rows`: context [n, width] is written, what lies behind it is zero. */
-static swan_status encode(struct swan_session *s, int which, int64_t n, int64_t rows)
-{
-    const swan_engine *e = s->engine;
-    bool padded = !swan_engine_on_host(e), dry = s->ctx.mode == SWAN_DRY;
-    int64_t length = padded ? swan_umt5_padded(n) : n, width = e->umt5.config.width;
-    swan_tensor ids = swan_tensor_1d(s->state.ids.data, SWAN_I32, length);
-    swan_tensor bias_ids = swan_tensor_1d(s->state.bias_ids.data, SWAN_I32, e->umt5.config.heads * (2 * length - 1));
-    swan_tensor key_bias = swan_tensor_1d(s->state.key_bias.data, SWAN_F32, length);
-    swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, length, width);
-    if (!dry) {
-        int32_t *id = s->staging.text[which].ids;
-        memset(id + n, 0, (size_t)(length - n) * sizeof *id);
-        swan_umt5_bias_ids(&e->umt5.config, length, s->staging.text[which].bias_ids);
-        SWAN_TRY(swan_memory_upload(&s->ctx, &ids, id));
-        SWAN_TRY(swan_memory_upload(&s->ctx, &bias_ids, s->staging.text[which].bias_ids));
-    }
-    if (!dry && padded) {
-        float *bias = s->staging.text[which].key_bias;
-        for (int64_t i = 0; i < length; i++) bias[i] = i < n ? 0 : -INFINITY;
-        SWAN_TRY(swan_memory_upload(&s->ctx, &key_bias, bias));
-    }
-    const swan_weight_fetch fetch = {take_layer, &s->away[SWAN_PART_TEXT_LAYERS]};
-    swan_umt5_input in = {.ids = &ids, .bias_ids = &bias_ids, .key_bias = padded ? &key_bias : NULL, .fetch = &fetch};
-    size_t mark = swan_arena_mark(s->ctx.arena);
-    SWAN_TRY(swan_session_reserve_places(s, SWAN_PART_TEXT_LAYERS));
-    SWAN_TRY(swan_umt5_forward(&e->umt5, &s->ctx, &in, &context));
-    swan_arena_release(s->ctx.arena, mark);
-    if (dry || rows == n) return SWAN_OK;
-    size_t row = (size_t)width * swan_dtype_bytes(context.dtype);
-    swan_tensor behind = swan_tensor_2d((uint8_t *)context.data + (size_t)n * row, context.dtype, rows - n, width);
-    return swan_memory_zero(&s->ctx, &behind);
-}
-
-swan_status swan_session_place_text(struct swan_session *s, int which, int64_t n)
-{
-    const swan_engine *e = s->engine;
-    const swan_tensor *memory = &s->state.text_memory[which];
-    swan_arena arena, *activations = s->ctx.arena;
-    if (s->ctx.mode == SWAN_DRY) swan_arena_dry(&arena, "text");
-    else swan_arena_over(&arena, "text", memory->data, (size_t)memory->ne[0], !swan_engine_on_host(e));
-    s->ctx.arena = &arena;
-    swan_status status = swan_wan_text_reserve(&e->dit, &s->ctx, n, &s->text[which]);
-    s->ctx.arena = activations;
-    return status;
-}
-
-swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_t n)
-{
-    const swan_engine *e = s->engine;
-    swan_wan_text *text = &s->text[which];
-    SWAN_TRY(swan_session_place_text(s, which, n));
-    SWAN_TRY(encode(s, which, n, text->rows));
-    if (s->ctx.mode != SWAN_DRY) {
-        swan_wan_text_bias(n, text->rows, s->staging.text[which].text_bias);
-        SWAN_TRY(swan_memory_upload(&s->ctx, &text->bias, s->staging.text[which].text_bias));
-    }
-    swan_tensor context = swan_tensor_2d(s->state.context.data, s->state.context.dtype, text->rows, e->umt5.config.width);
-    const swan_weight_fetch fetch = {take_layer, &s->away[SWAN_PART_BLOCK_TEXTS]};
-    size_t mark = swan_arena_mark(s->ctx.arena);
-    SWAN_TRY(swan_session_reserve_places(s, SWAN_PART_BLOCK_TEXTS));
-    SWAN_TRY(swan_wan_text_run(&e->dit, &s->ctx, &context, &fetch, text));
-    swan_arena_release(s->ctx.arena, mark);
-    return SWAN_OK;
-}
+/* ---- the phases; the text's are in text.c ---- */
 
 swan_status swan_session_set_modulation(struct swan_session *s, int i)
 {
@@ -508,6 +427,7 @@ static swan_status reserve(struct swan_session *s)
     if (!swan_engine_on_host(s->engine)) SWAN_TRY(device->backend->fill(&s->stream, s->state_arena.base, 0, s->state_arena.size));
     SWAN_TRY(fill_geometry(s));
     SWAN_TRY(fill_modulations(s));
+    SWAN_TRY(swan_text_open(s));
     s->ctx.counters = (swan_counters){0};
     s->activations.peak = s->activations.used;
     return swan_segments_open(s);

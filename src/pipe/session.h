@@ -21,6 +21,7 @@
 #include "pipe/layer_stream.h"
 #include "pipe/frame_ring.h"
 #include "pipe/segments.h"
+#include "pipe/text.h"
 #include "sched/sched.h"
 
 /* Phases of the plan. */
@@ -29,6 +30,7 @@ enum { SWAN_PLAN_TEXT, SWAN_PLAN_DENOISE, SWAN_PLAN_DECODE, SWAN_PLAN_PHASES };
 /* The tensors of `state`. */
 typedef struct swan_state {
     swan_tensor ids, bias_ids;               /* i32 [512], i32 [heads * 1023] */
+    swan_tensor biases;                      /* f32 [layers, heads, 1023]: swan_umt5_biases of 512 tokens; on a GPU */
     swan_tensor key_bias;                    /* f32 [512]: 0, and -inf for padding; on a GPU */
     swan_tensor context;                     /* [512, text_dim] */
     swan_tensor text_memory[SWAN_PROMPTS];   /* what swan_wan_text_reserve takes for 512 rows */
@@ -81,6 +83,7 @@ struct swan_session {
     swan_wan_text text[SWAN_PROMPTS]; /* views into state.text_memory for the prompt at hand */
     swan_ctx ctx;
     swan_segments segments;
+    swan_text_graphs text_graphs;
     swan_stream copies;                      /* on a GPU: weights on their way */
     swan_layer_stream away[SWAN_PARTS];      /* opened for parts of which any layer is away; never for the embedding */
     ptrdiff_t shift[SWAN_WAN_MAX_LAYERS];    /* swan_wan_step's, in the pass under way */
@@ -109,6 +112,8 @@ swan_status swan_session_encode_tokens(struct swan_session *s, int which, int64_
 swan_status swan_session_place_text(struct swan_session *s, int which, int64_t tokens);
 /* Takes the places of a part's layers from the activations, where they stay until the caller's release; none when all are resident. */
 swan_status swan_session_reserve_places(struct swan_session *s, int part);
+/* For the models: layers of a part, as they come. */
+swan_weight_fetch swan_session_fetch(struct swan_session *s, int part);
 /* Waits until nothing of this session is on its way on the device. */
 swan_status swan_session_settle(struct swan_session *s);
 /* The modulation of a step to its fixed place; part of denoise_step. */
