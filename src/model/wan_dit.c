@@ -28,13 +28,29 @@ int swan_wan_text_shape(int64_t rows)
 
 int64_t swan_wan_text_tokens(int shape) { return (SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape)) - 1; }
 
+/* The keys and values of all blocks as one layer, on a GPU where their weights lie behind each other. */
+static bool join_texts(const swan_wan_dit *m, const swan_ctx *ctx, swan_linear *out)
+{
+    const swan_linear *layer[2 * SWAN_WAN_MAX_LAYERS];
+    for (int i = 0; i < m->config.layers; i++) {
+        layer[2 * i] = &m->block[i].cross.k;
+        layer[2 * i + 1] = &m->block[i].cross.v;
+    }
+    return !swan_ctx_on_host(ctx) && swan_linear_join(layer, 2 * m->config.layers, out);
+}
+
 swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text)
 {
     if (n < 1 || n > SWAN_TEXT_TOKENS) return SWAN_BUG("text: %lld tokens", (long long)n);
     *text = (swan_wan_text){.rows = swan_wan_text_rows(n, !swan_ctx_on_host(ctx))};
-    int64_t rows = m->config.layers * text->rows;
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, m->config.dim, "text.k", &text->k));
-    SWAN_TRY(swan_ctx_tensor_2d(ctx, rows, m->config.dim, "text.v", &text->v));
+    int64_t rows = m->config.layers * text->rows, dim = m->config.dim;
+    swan_tensor both;
+    swan_linear all;
+    SWAN_TRY(swan_ctx_tensor_2d(ctx, 2 * rows, dim, "text.kv", &both));
+    if (join_texts(m, ctx, &all)) text->ld = 2 * m->config.layers * dim;
+    size_t v = (size_t)(text->ld ? dim : rows * dim) * swan_dtype_bytes(both.dtype);
+    text->k = swan_tensor_2d(both.data, both.dtype, rows, dim);
+    text->v = swan_tensor_2d((uint8_t *)both.data + v, both.dtype, rows, dim);
     return swan_ctx_tensor(ctx, SWAN_F32, 1, &text->rows, "text.bias", &text->bias);
 }
 
@@ -48,8 +64,21 @@ void swan_wan_text_bias(int64_t n, int64_t rows, float *bias)
 /* The rows of one block in k or v. */
 static swan_tensor text_rows(const swan_wan_text *text, const swan_tensor *all, int block)
 {
-    uint8_t *data = (uint8_t *)all->data + (size_t)block * (size_t)(text->rows * all->ne[1]) * swan_dtype_bytes(all->dtype);
-    return swan_tensor_2d(data, all->dtype, text->rows, all->ne[1]);
+    int64_t at = block * (text->ld ? 2 : text->rows) * all->ne[1];
+    return swan_tensor_2d((uint8_t *)all->data + (size_t)at * swan_dtype_bytes(all->dtype), all->dtype, text->rows, all->ne[1]);
+}
+
+/* All blocks' keys and values at once. */
+static swan_status make_keys(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *embedded, const swan_linear *all, swan_wan_text *text)
+{
+    swan_tensor both = swan_tensor_2d(text->k.data, text->k.dtype, text->rows, text->ld);
+    SWAN_TRY(swan_op_linear(ctx, embedded, all, SWAN_EPI_NONE, NULL, &both));
+    SWAN_TRY(swan_op_round(ctx, &both));
+    for (int i = 0; i < m->config.layers; i++) {
+        swan_tensor k = text_rows(text, &text->k, i);
+        SWAN_TRY(swan_op_rms_norm_columns(ctx, &k, text->ld, &m->block[i].cross.norm_k, m->config.eps, NULL));
+    }
+    return swan_op_round(ctx, &both);
 }
 
 /* The projections of a block's cross-attention that see the text, where they are now. */
@@ -76,6 +105,12 @@ swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_t
     SWAN_TRY(swan_op_round(ctx, &hidden));
     SWAN_TRY(swan_op_linear(ctx, &hidden, &m->text2, SWAN_EPI_NONE, NULL, &embedded));
     SWAN_TRY(swan_op_round(ctx, &embedded));
+    swan_linear all;
+    if (text->ld && join_texts(m, ctx, &all)) {
+        SWAN_TRY(make_keys(m, ctx, &embedded, &all, text));
+        swan_arena_release(ctx->arena, mark);
+        return SWAN_OK;
+    }
     for (int i = 0; i < c->layers; i++) {
         swan_wan_attention_weights w;
         swan_tensor k = text_rows(text, &text->k, i), v = text_rows(text, &text->v, i);
@@ -234,7 +269,7 @@ static swan_status cross_attention(const swan_wan_dit *m, const swan_wan_block *
     const swan_wan_config *c = &m->config;
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor h;
-    swan_qkv in = {.k = text_rows(text, &text->k, block), .v = text_rows(text, &text->v, block)};
+    swan_qkv in = {.k = text_rows(text, &text->k, block), .v = text_rows(text, &text->v, block), .ld_kv = text->ld};
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.h", &h));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->dim, "cross.q", &in.q));
     SWAN_TRY(swan_op_affine_norm(ctx, x, &w->norm_weight, &w->norm_bias, c->eps, &h));

@@ -56,7 +56,8 @@ swan_weight_span swan_wan_span(const swan_wan_dit *m, int part, int i);
 /* What a prompt contributes to every step: the cross-attention keys and values of each block. */
 typedef struct swan_wan_text {
     int64_t rows;       /* swan_wan_text_rows */
-    swan_tensor k, v;   /* [layers * rows, dim] */
+    swan_tensor k, v;   /* [layers * rows, dim]; with ld, columns of [rows, ld]: k and v of the first block, of the second, … */
+    int64_t ld;         /* 0, or 2 * layers * dim: one product made them all */
     swan_tensor bias;   /* f32 [rows], of swan_wan_text_bias */
 } swan_wan_text;
 /* Rows that stand for a prompt of n tokens (1..512) and the zero rows behind it: n, and one more when there are zero rows, for

@@ -58,11 +58,16 @@ static const swan_weight_spec block_specs[] = {
     LINEAR(BLOCK(down), 0, DIM, FFN, B "ffn.net.2", B "ffn.2", B "ffn.fc_out"),
 };
 /* for every prompt; SWAN_WAN_TEXTS */
-static const swan_weight_spec block_text_specs[] = {
-    LINEAR(BLOCK(cross.k), 0, DIM, DIM, B "attn2.to_k", B "cross_attn.k", B "attn2.to_k"),
-    LINEAR(BLOCK(cross.v), 0, DIM, DIM, B "attn2.to_v", B "cross_attn.v", B "attn2.to_v"),
-    VECTOR(BLOCK(cross.norm_k), DIM, B "attn2.norm_k.weight", B "cross_attn.norm_k.weight", B "attn2.norm_k.weight"),
+static const swan_weight_spec block_text_weights[] = {
+    WEIGHT(BLOCK(cross.k), 0, DIM, DIM, B "attn2.to_k", B "cross_attn.k", B "attn2.to_k"),
+    WEIGHT(BLOCK(cross.v), 0, DIM, DIM, B "attn2.to_v", B "cross_attn.v", B "attn2.to_v"),
 };
+static const swan_weight_spec block_text_biases[] = {
+    BIAS(BLOCK(cross.k), 0, DIM, B "attn2.to_k", B "cross_attn.k", B "attn2.to_k"),
+    BIAS(BLOCK(cross.v), 0, DIM, B "attn2.to_v", B "cross_attn.v", B "attn2.to_v"),
+};
+static const swan_weight_spec block_text_norm =
+    VECTOR(BLOCK(cross.norm_k), DIM, B "attn2.norm_k.weight", B "cross_attn.norm_k.weight", B "attn2.norm_k.weight");
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 /* The rows that tell sizes when there is no config.json. */
@@ -165,8 +170,23 @@ static swan_status load_block(swan_wan_dit *m, int i, swan_weight_loader *loader
     SWAN_TRY(swan_weights_bind(loader, &block_time_spec, 1, i, w));
     swan_weights_send(loader, SWAN_WAN_STEPS, i, m->config.layers);
     SWAN_TRY(swan_weights_bind(loader, block_specs, COUNT(block_specs), i, w));
-    swan_weights_send(loader, SWAN_WAN_TEXTS, i, m->config.layers);
-    SWAN_TRY(swan_weights_bind(loader, block_text_specs, COUNT(block_text_specs), i, w));
+    loader->to_host = false;
+    return SWAN_OK;
+}
+
+/* What sees the text. Where some of it is streamed, each block's is a run of memory; else all weights lie behind each other, and all
+ * biases, so that one product makes every block's keys and values. */
+static swan_status load_texts(swan_wan_dit *m, swan_weight_loader *loader)
+{
+    bool streamed = loader->away && loader->away[SWAN_WAN_TEXTS] > 0;
+    int layers = m->config.layers, passes = streamed ? 1 : 3;
+    for (int pass = 0; pass < passes; pass++)
+        for (int i = 0; i < layers; i++) {
+            swan_weights_send(loader, SWAN_WAN_TEXTS, i, layers);
+            if (streamed || pass == 0) SWAN_TRY(swan_weights_bind(loader, block_text_weights, COUNT(block_text_weights), i, &m->block[i]));
+            if (streamed || pass == 1) SWAN_TRY(swan_weights_bind(loader, block_text_biases, COUNT(block_text_biases), i, &m->block[i]));
+            if (streamed || pass == 2) SWAN_TRY(swan_weights_bind(loader, &block_text_norm, 1, i, &m->block[i]));
+        }
     loader->to_host = false;
     return SWAN_OK;
 }
@@ -190,6 +210,7 @@ swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, sw
         s = load_block(m, i, loader);
         gates += m->block[i].gate.weight.data != NULL;
     }
+    if (!s) s = load_texts(m, loader);
     loader->values = NULL;
     if (s) return s;
     if (gates && gates != config->layers)

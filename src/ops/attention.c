@@ -5,14 +5,14 @@ swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const sw
     const swan_tensor *q = &in->q, *k = &in->k, *v = &in->v;
     SWAN_OP_CHECK(q->ndim == 2 && swan_tensor_same_shape(q, out), "attention", q, out);
     SWAN_OP_CHECK(swan_tensor_same_shape(k, v) && k->ne[1] == q->ne[1] && q->ne[1] % how->heads == 0, "attention", q, k);
-    int64_t Lq = q->ne[0], Lk = k->ne[0], D = q->ne[1], ld = in->ld ? in->ld : D;
+    int64_t Lq = q->ne[0], Lk = k->ne[0], D = q->ne[1], ld = in->ld ? in->ld : D, ld_kv = in->ld_kv ? in->ld_kv : ld;
     if (how->key_bias) SWAN_OP_CHECK(how->key_bias->ne[0] == Lk, "attention key bias", k, how->key_bias);
     if (how->rel_bias)
         SWAN_OP_CHECK(how->rel_bias->ne[0] == how->heads && how->rel_bias->ne[1] == Lq + Lk - 1, "attention position bias", k,
                       how->rel_bias);
     swan_attn_dense_args args = {
         .q = q->data, .k = k->data, .v = v->data, .out = out->data, .scale = how->scale, .Lq = Lq, .Lk = Lk,
-        .heads = how->heads, .head_dim = D / how->heads, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = D,
+        .heads = how->heads, .head_dim = D / how->heads, .ldq = ld, .ldk = ld_kv, .ldv = ld_kv, .ldo = D,
         .key_bias = how->key_bias ? how->key_bias->data : NULL, .rel_bias = how->rel_bias ? how->rel_bias->data : NULL,
         .ld_rel = how->ld_rel,
     };

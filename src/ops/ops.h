@@ -35,6 +35,7 @@ swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, 
 typedef struct swan_qkv {
     swan_tensor q, k, v, gate;
     int64_t ld;
+    int64_t ld_kv; /* of k and v, where it is another; 0: ld */
 } swan_qkv;
 /* key_bias f32 [Lk], rel_bias f32 [heads, Lq + Lk - 1], or NULL; ld_rel: elements from row to row of rel_bias, 0: Lq + Lk - 1. out as q. */
 typedef struct swan_attention {

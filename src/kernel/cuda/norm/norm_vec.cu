@@ -15,7 +15,7 @@
  * combine 114 us, 2.65 TB/s (naive 249 us).
  *
  * Plan: norms: one warp a row, the row in registers (six 16-byte loads a lane at D = 1536), four rows a block,
- * tables through L1; few rows of more than 1536 elements: a block a row. combine: one block a tile, 16 bytes a thread.
+ * tables through L1; up to 1,024 rows of more than 256 elements without rope: a block a row. combine: one block a tile, 16 bytes a thread.
  * Nothing else tried. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
@@ -116,7 +116,7 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
 
 enum { WIDE = 256, WIDE_VECTORS = 3 };
 
-/* Few wide rows (the text encoder's): a block a row, without rope. */
+/* Few wide rows (the text's): a block a row, without rope. */
 __global__ void __launch_bounds__(WIDE) norm_rms_wide_vec(const swan_norm_rms_args a)
 {
     __shared__ float scratch[32];
@@ -203,7 +203,7 @@ extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_a
     if (a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) || (a->rope && a->head_dim & 7) ||
         swan_misaligned(a->x, a->y, a->weight, a->rope))
         return cudaErrorNotSupported;
-    if (a->D > 1536 && a->L <= 1024 && !a->rope)
+    if (a->D > 256 && a->L <= 1024 && !a->rope)
         return swan_start(norm_rms_wide_vec, (unsigned)a->L, WIDE, 0, stream, *a);
     if (a->D <= 256) return rms<1>(stream, a);
     if (a->D <= 1536) return rms<6>(stream, a);
