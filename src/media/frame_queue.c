@@ -5,11 +5,11 @@
  * 3. The consumer thread ends when status is a failure, or when `closing` is set and count is 0. */
 #include "media/frame_queue.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "media/thread.h"
 
 enum { MAX_CAPACITY = 1024 };
 
@@ -56,17 +56,6 @@ static void *consume(void *arg)
     return NULL;
 }
 
-/* The thread gets no signals: those are for the program's own threads. */
-static int start(swan_frame_queue *q)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&q->thread, NULL, consume, q);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 static size_t stride_of(size_t frame_bytes) { return (frame_bytes + 63) / 64 * 64; }
 
 size_t swan_frame_queue_bytes(size_t frame_bytes, int capacity) { return stride_of(frame_bytes) * (size_t)capacity; }
@@ -97,7 +86,7 @@ swan_status swan_frame_queue_open_over(void *memory, size_t frame_bytes, int cap
     q->capacity = capacity;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->changed, NULL);
-    int error = start(q);
+    int error = swan_thread_start(&q->thread, consume, q);
     if (error) {
         pthread_cond_destroy(&q->changed);
         pthread_mutex_destroy(&q->lock);

@@ -22,6 +22,7 @@ typedef struct swan_mp4_config {
                            * but libx264 and h264_nvenc have no such scale and get a bit rate that is about as good */
     const char *preset;   /* effort, in the encoder's own words ("medium", "slow"), ignored by encoders that have none;
                            * NULL: "veryfast" for libx264, else what the encoder does by itself */
+    int64_t frames;       /* how many there will be; 0: not known. What is encoded at a time is cut accordingly */
     const char *title, *comment_json; /* metadata: what it shows, and the recipe; NULL: left out */
 } swan_mp4_config;
 
@@ -34,7 +35,8 @@ swan_status swan_mp4_check(const char *path, const swan_mp4_config *c);
  * this libav), SWAN_E_NOMEM. */
 swan_status swan_mp4_open(const char *path, const swan_mp4_config *c, swan_mp4 **out);
 
-/* Adds a frame: rgb u8 [H, W, 3]. After a failure only close and abort make sense. No allocation of our own. */
+/* Adds a frame: rgb u8 [H, W, 3]. Encoding goes on on threads of its own; what they fail with, a later call fails with. After a
+ * failure only close and abort make sense. */
 swan_status swan_mp4_write(swan_mp4 *m, const uint8_t *rgb);
 /* The same from planes as swan_yuv420_from_rgb makes them, one behind the other: u8 Y [H, W], Cb and Cr [H/2, W/2]. */
 swan_status swan_mp4_write_i420(swan_mp4 *m, const uint8_t *i420);

@@ -27,7 +27,8 @@ static swan_status open_file(swan_output *o, const char *prompt, uint64_t seed)
     const swan_params *p = s->params;
     if (p->metadata) SWAN_TRY(swan_describe_run(s, prompt, seed, &o->recipe));
     swan_mp4_config config = {.width = s->size.width, .height = s->size.height, .fps = s->size.fps, .encoder = p->encoder,
-                              .preset = p->preset, .quality = p->quality, .title = p->metadata ? prompt : NULL, .comment_json = o->recipe};
+                              .preset = p->preset, .quality = p->quality, .frames = s->size.frames,
+                              .title = p->metadata ? prompt : NULL, .comment_json = o->recipe};
     return swan_mp4_open(p->output, &config, &o->mp4);
 }
 

@@ -144,7 +144,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "encode_clip: the clip %s could not be made\n", argv[1]);
         return 1;
     }
-    swan_mp4_config config = {.width = WIDTH, .height = HEIGHT, .fps = FPS, .preset = argc > 4 ? argv[4] : NULL,
+    swan_mp4_config config = {.width = WIDTH, .height = HEIGHT, .fps = FPS, .frames = FRAMES, .preset = argc > 4 ? argv[4] : NULL,
                               .quality = argc > 5 ? atoi(argv[5]) : 0};
     uint64_t bytes = 0;
     double start = now();

@@ -1,0 +1,10 @@
+/* Threads of this module. */
+#ifndef SWAN_MEDIA_THREAD_H
+#define SWAN_MEDIA_THREAD_H
+
+#include <pthread.h>
+
+/* pthread_create with every signal blocked: those are for the program's own threads. An error number, 0 when it runs. */
+int swan_thread_start(pthread_t *thread, void *(*body)(void *), void *arg);
+
+#endif
