@@ -69,7 +69,7 @@ gpu_sanitize() {
     gpu_build swan check_cuda checkkernel
     local tool
     for tool in memcheck racecheck synccheck; do
-        step "$tool, fast kernels" sanitized $tool build/$gpu/tests/check_cuda quick
+        step "$tool, fast kernels" sanitized $tool build/$gpu/tests/check_cuda quick wait=120
     done
     # naive kernels share no memory between threads: memcheck sees what there is
     step "memcheck, every kernel" sanitized memcheck build/$gpu/tests/checkkernel --gpu --cases 12 --here

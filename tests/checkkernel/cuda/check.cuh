@@ -85,7 +85,7 @@ bool margins_intact(const matrix &m);
 long count_bad(const matrix &m);
 bool same_bits(const buffer &a, const std::vector<unsigned char> &b);
 
-/* Waits for the device; a kernel that does not end within 5 s is a failure, and ends the process at once (code 3). */
+/* Waits for the device; a kernel that does not end within 5 s (wait=S) is a failure, and ends the process at once (code 3). */
 void finish(const char *what);
 
 void report(bool ok, const std::string &what, const char *fmt, ...);

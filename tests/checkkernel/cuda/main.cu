@@ -1,8 +1,8 @@
 /* Checks and times the CUDA kernels on the GPU at hand. Built with -DSWAN_CUDA=ON, and -DSWAN_CORE_ONLY=ON where there are no
  * other libraries than CUDA:
- *   check_cuda [quick|full|bench|all] [attention] [conv] [linear] [norm] [vsa] [seed=N] [only=TEXT]
+ *   check_cuda [quick|full|bench|all] [attention] [conv] [linear] [norm] [vsa] [seed=N] [only=TEXT] [wait=S]
  * quick: small shapes (for the sanitizers); full: all checks; bench: timings. only: of attention and linear, rows whose name
- * (attn.dense mma) contains TEXT. Exit code 1 when a check failed. */
+ * (attn.dense mma) contains TEXT. wait: seconds that a kernel may take (5). Exit code 1 when a check failed. */
 #include "check.cuh"
 
 #include <cstdarg>
@@ -12,6 +12,7 @@
 int g_checks, g_failures;
 uint64_t g_seed;
 std::string g_only;
+static double g_wait = 5;
 
 static __global__ void fill_kernel(bf16 *p, int64_t rows, int64_t cols, int64_t ld, float sd, float mean,
                                    int outliers, uint64_t seed)
@@ -81,10 +82,11 @@ bool same_bits(const buffer &a, const std::vector<unsigned char> &b) { return a.
 
 void finish(const char *what)
 {
-    for (int i = 0;; i++) {
+    const time_t start = time(nullptr);
+    for (;;) {
         const cudaError_t e = cudaStreamQuery(0);
         if (e == cudaSuccess) return;
-        if (e != cudaErrorNotReady || i > 100000) {
+        if (e != cudaErrorNotReady || difftime(time(nullptr), start) > g_wait + 1) {
             printf("FAIL %s: %s\n", what, e == cudaErrorNotReady ? "does not end" : cudaGetErrorString(e));
             fflush(stdout);
             _exit(3);
@@ -160,6 +162,7 @@ int main(int argc, char **argv)
         if (s == "quick" || s == "full" || s == "bench" || s == "all") mode = s;
         else if (s.rfind("seed=", 0) == 0) g_seed = strtoull(argv[i] + 5, nullptr, 10);
         else if (s.rfind("only=", 0) == 0) g_only = s.substr(5);
+        else if (s.rfind("wait=", 0) == 0) g_wait = atof(argv[i] + 5);
         else names.push_back(s);
     }
     auto wants = [&](const char *n) {

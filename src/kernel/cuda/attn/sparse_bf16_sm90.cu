@@ -196,6 +196,7 @@ SWAN_DEV void wait_unit(const stream_at &at, int unit)
 SWAN_DEV uint32_t unit_addr(const stream_at &at, int unit) { return at.ring + unit % RING * UNIT; }
 SWAN_DEV void release(const stream_at &at, int unit)
 {
+    __syncwarp(); /* every lane has read which keys there are */
     if ((threadIdx.x & 31) == 0) swan_mbar_arrive(at.bars + 8 * (EMPTY + unit % RING));
 }
 
