@@ -306,10 +306,10 @@ static uint64_t session_bytes(const swan_engine *e, int *steps)
     return plan.session_bytes;
 }
 
-/* The layers of a streamed part pass through the same places. */
-static swan_status check_alike(const swan_engine *e, int part)
+/* The layers of a streamed part pass through the same places. All of them are away here. */
+static swan_status check_alike(swan_engine *e, int part)
 {
-    size_t bytes = swan_engine_span(e, part, 0).bytes;
+    size_t bytes = e->layer_bytes[part] = swan_engine_span(e, part, 0).bytes;
     for (int i = 1; i < swan_engine_layers(e, part); i++)
         if (swan_engine_span(e, part, i).bytes != bytes)
             return SWAN_FAIL(SWAN_E_UNSUPPORTED, "%s: %s 0 and %d are stored in different types, so they cannot be streamed", e->directory,

@@ -38,6 +38,7 @@ struct swan_engine {
     swan_arena host_weights;   /* in memory of alloc_staging: what is away */
     bool plan_only;            /* weights are sized and not loaded: nothing but planning works */
     int away[SWAN_PARTS];      /* layers that pass through the device (pipe/layer_stream.h); none on the host */
+    size_t layer_bytes[SWAN_PARTS]; /* of one that is away; set where any is */
     uint64_t allowed_bytes;    /* of --vram, for weights and a session; 0: whatever is free */
     swan_arena weights;        /* on the device: converted copies, and on a GPU all weights */
     swan_component text_part, dit_part, taehv_part;
@@ -54,7 +55,7 @@ struct swan_engine {
 bool swan_engine_on_host(const swan_engine *engine);
 /* swan_engine_open on a device that the caller has opened and closes, which need not be one that is listed; for tests. */
 swan_status swan_engine_open_on(const swan_device *device, const swan_params *params, const swan_callbacks *callbacks, swan_engine **out);
-/* Layers of a part that may be away, and where one's weights are. part: not the embedding. */
+/* Layers of a part that may be away, and where the weights of one are that is. part: not the embedding. */
 int swan_engine_layers(const swan_engine *engine, int part);
 swan_weight_span swan_engine_span(const swan_engine *engine, int part, int layer);
 /* Sends one line to the callbacks' log, if any. */

@@ -195,7 +195,7 @@ static void describe_layers(struct swan_session *s)
     for (int p = 0; p < SWAN_PARTS; p++) {
         swan_layer_stream *l = &s->away[p];
         if (!e->away[p] || p == SWAN_PART_TEXT_TABLE) continue;
-        *l = (swan_layer_stream){.layers = swan_engine_layers(e, p), .away = e->away[p], .bytes = swan_engine_span(e, p, 0).bytes};
+        *l = (swan_layer_stream){.layers = swan_engine_layers(e, p), .away = e->away[p], .bytes = e->layer_bytes[p]};
         for (int i = 0, k = 0; i < l->layers; i++)
             if (swan_weights_is_away(i, l->away, l->layers)) l->from[k++] = swan_engine_span(e, p, i).first;
     }
