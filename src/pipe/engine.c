@@ -332,9 +332,12 @@ static swan_status measure_parts(swan_engine *e, uint64_t weights, uint64_t sess
         out->fixed_bytes -= weights - dry.peak;
     }
     for (int set = 0; set < SWAN_RESIDENCIES; set++) {
-        for (int p = 0; p < SWAN_PARTS; p++) e->away[p] = set >> p & 1 ? out->part[p].layers : 0;
-        int same = set & ~(1 << SWAN_PART_TEXT_TABLE); /* the table has no place in a session */
-        out->session_bytes[set] = set == 0 ? session : same != set ? out->session_bytes[same] : session_bytes(e, &steps);
+        int away[SWAN_PARTS], same = set & ~(1 << SWAN_PART_TEXT_TABLE); /* the table has no place in a session */
+        for (int p = 0; p < SWAN_PARTS; p++) away[p] = set >> p & 1 ? out->part[p].layers : 0;
+        out->session_bytes[set] = set == 0 ? session : out->session_bytes[same];
+        if (set == 0 || same != set) continue;
+        SWAN_TRY(size_weights(e, away, &dry)); /* kernels hang on how weights lie */
+        out->session_bytes[set] = session_bytes(e, &steps);
     }
     return SWAN_OK;
 }

@@ -6,8 +6,8 @@ const char *swan_part_name(int part)
     return names[part];
 }
 
-/* With the parts of `set` streamed: room goes to their layers in order, and to the others' before. Returns false when these alone do
- * not fit; *out then says what would. */
+/* With the parts of `set` streamed, a layer of each at least: room goes to the others first, then to theirs in order. Returns false when
+ * there is not enough even so; *out then says what would be. */
 static bool fill(const swan_residency_sizes *s, int set, uint64_t allowed, swan_residency *out)
 {
     *out = (swan_residency){.device_bytes = s->fixed_bytes + s->session_bytes[set]};
@@ -17,8 +17,8 @@ static bool fill(const swan_residency_sizes *s, int set, uint64_t allowed, swan_
     uint64_t left = fits ? allowed - out->device_bytes : 0;
     for (int p = 0; p < SWAN_PARTS; p++) {
         const swan_part_size *part = &s->part[p];
-        if (!(set >> p & 1) || !part->bytes) continue;
-        uint64_t fit = left / part->bytes, stay = fit < (uint64_t)part->layers ? fit : (uint64_t)part->layers;
+        if (!(set >> p & 1)) continue;
+        uint64_t most = (uint64_t)part->layers - 1, fit = part->bytes ? left / part->bytes : most, stay = fit < most ? fit : most;
         left -= stay * part->bytes;
         out->device_bytes += stay * part->bytes;
         out->away[p] = part->layers - (int)stay;

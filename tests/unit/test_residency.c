@@ -82,6 +82,8 @@ static void nothing_is_better(void **state)
     (void)state;
     swan_residency_sizes s = {.fixed_bytes = 5, .part = {{4, 6, 3}, {4, 6, 1}, {3, 6, 1}, {1, 6, 0}}};
     for (int set = 0; set < SWAN_RESIDENCIES; set++) s.session_bytes[set] = (uint64_t)(10 + (set & 1) * 12 + (set & 2) * 3 + (set & 4) * 2);
+    for (int set = 0; set < SWAN_RESIDENCIES; set++)
+        if (!(set & 2)) s.session_bytes[set] += 9; /* a part that is whole may want more of a session */
     uint64_t most = all_bytes(&s);
     for (uint64_t allowed = 0; allowed <= most + 1; allowed++) {
         double best = 1e9;
