@@ -15,6 +15,10 @@ void swan_cuda_close(swan_device *d);
  * fault is remembered for the process (swan_backend.fault). Clears the runtime's own last error. */
 swan_status swan_cuda_status(int error, const char *what);
 
+/* Page-locked host memory, aligned to 256 bytes; free: NULL is fine. */
+swan_status swan_cuda_alloc_locked(size_t bytes, void **out);
+void swan_cuda_free_locked(void *p);
+
 /* ---- cuBLASLt, loaded at run time ---- */
 
 /* Makes the handle of a GPU; where the library is missing or fails, its launcher declines from then on. */

@@ -105,15 +105,13 @@ static void release(const swan_device *d, void *p)
 static swan_status alloc_staging(const swan_device *d, size_t bytes, void **out)
 {
     (void)d;
-    *out = NULL;
-    CALL(cudaHostAlloc, out, bytes ? bytes : 1, cudaHostAllocPortable);
-    return SWAN_OK;
+    return swan_cuda_alloc_locked(bytes, out);
 }
 
 static void free_staging(const swan_device *d, void *p)
 {
     (void)d;
-    cudaFreeHost(p);
+    swan_cuda_free_locked(p);
 }
 
 /* ---- streams ---- */
