@@ -72,6 +72,17 @@ static void print_memory(const char *what, uint64_t bytes)
     printf("  %-34s %12s\n", what, cli_bytes(bytes, text, sizeof text));
 }
 
+static void print_file(const bench_result *r)
+{
+    const bench_file *f = &r->file;
+    print_memory("file", r->report.output_bytes);
+    printf("  %-34s %12s", "  encoder", f->encoder);
+    if (*f->preset) printf(", preset %s", f->preset);
+    printf(", quality %d\n", f->quality);
+    if (f->y_psnr > 0) printf("  %-34s %9.2f dB\n", "  Y-PSNR", f->y_psnr);
+    else printf("  %-34s %12s: %s\n", "  Y-PSNR", "not known", f->no_psnr);
+}
+
 void bench_print_text(const bench_result *r)
 {
     const swan_plan *p = &r->plan;
@@ -92,7 +103,7 @@ void bench_print_text(const bench_result *r)
         printf("\n");
     }
     printf("\n");
-    if (has_output(r)) print_memory("file", r->report.output_bytes);
+    if (has_output(r)) print_file(r);
     print_memory("host memory, peak of the process", r->report.process_peak_bytes);
     if (!r->report.device_peak_bytes) return;
     uint64_t known = r->report.device_base_bytes + r->report.device_bytes, peak = r->report.device_peak_bytes;
@@ -133,6 +144,10 @@ void bench_print_json(const bench_result *r)
            (unsigned long long)q->output_bytes);
     putchar(',');
     cli_json_residency(p);
+    if (has_output(r)) {
+        printf(",\"encoder\":\"%s\",\"preset\":\"%s\",\"quality\":%d,\"y_psnr_db\":", r->file.encoder, r->file.preset, r->file.quality);
+        r->file.y_psnr > 0 ? printf("%.3f", r->file.y_psnr) : printf("null");
+    }
     for (int i = 0; i < BENCH_STAGES; i++) print_series(r, i);
     printf("}\n");
 }

@@ -22,6 +22,14 @@ typedef struct bench_ceiling {
     double flops, bytes; /* a second; flops in bf16 */
 } bench_ceiling;
 
+/* The video that was written. */
+typedef struct bench_file {
+    const char *encoder, *preset; /* preset: "" where the encoder has none */
+    int quality;
+    double y_psnr;                /* dB; 0: not known, because: */
+    const char *no_psnr;
+} bench_file;
+
 typedef struct bench_result {
     const char *model, *weights;
     char device[16], description[120];
@@ -30,6 +38,7 @@ typedef struct bench_result {
     double open_s, session_s; /* loading the model; planning and reserving */
     swan_plan plan;
     swan_report report;       /* of the last run */
+    bench_file file;          /* that it wrote, if it did */
     bench_series stage[BENCH_STAGES];
 } bench_result;
 

@@ -7,6 +7,7 @@
 #include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/show.h"
+#include "pipe/output.h"
 
 #define SEED 1024 /* the same noise in every run */
 #define TOKENS_MOST 512
@@ -58,6 +59,15 @@ static void take_costs(bench_result *r)
     r->stage[BENCH_STEP].bytes = r->stage[BENCH_DENOISE].bytes / r->plan.steps;
 }
 
+/* Behind the runs: no part of what is timed. */
+static swan_status examine_file(swan_session *session, bench_file *file)
+{
+    static swan_output_facts facts;
+    SWAN_TRY(swan_output_examine(session, &facts));
+    *file = (bench_file){.encoder = facts.encoder, .preset = facts.preset, .quality = facts.quality, .y_psnr = facts.y_psnr, .no_psnr = facts.no_psnr};
+    return SWAN_OK;
+}
+
 static swan_status measure(cli_args *args, bench_result *r)
 {
     swan_engine *engine;
@@ -74,6 +84,7 @@ static swan_status measure(cli_args *args, bench_result *r)
         if (!status) keep(r, i);
     }
     if (!status) take_costs(r);
+    if (!status && r->report.output_bytes) status = examine_file(session, &r->file);
     swan_session_close(session);
     swan_engine_close(engine);
     return status;

@@ -66,6 +66,10 @@ static swan_status check_preset(const char *file, const encoder_row *row, const 
     return SWAN_FAIL(SWAN_E_INVALID, "%s: encoder %s has no preset \"%s\"; it has:%s", file, row->name, preset, row->presets);
 }
 
+static const char *preset_of(const encoder_row *row, const swan_mp4_config *c) { return c->preset ? c->preset : row ? row->preset : NULL; }
+
+static int quality_of(const swan_mp4_config *c) { return c->quality ? c->quality : DEFAULT_QUALITY; }
+
 /* x264's AVX-512 form of what it calls mbtree reads memory that nobody has written (seen in 164: the same frames give other bytes
  * when the allocator's memory is not fresh). Without it, its forms for SSE4 to AVX2 all give the same bytes. A tenth slower. */
 static void leave_out_avx512(AVDictionary **options, const encoder_row *row)
@@ -81,7 +85,7 @@ static void set_options(AVDictionary **options, const encoder_row *row, const sw
 {
     leave_out_avx512(options, row);
     av_dict_set(options, "profile", "high", 0);
-    const char *preset = c->preset ? c->preset : row ? row->preset : NULL;
+    const char *preset = preset_of(row, c);
     if (preset) av_dict_set(options, "preset", preset, 0);
     if (row && row->quality_option) av_dict_set_int(options, row->quality_option, quality, 0);
     if (row && row->extra) av_dict_set(options, row->extra, row->extra_value, 0);
@@ -121,7 +125,7 @@ static swan_status open_one(const char *file, const char *name, const swan_mp4_c
     SWAN_TRY(check_preset(file, row, c->preset));
     AVCodecContext *x = avcodec_alloc_context3(codec);
     if (!x) return SWAN_FAIL(SWAN_E_NOMEM, "%s: out of memory for encoder %s", file, name);
-    int quality = c->quality ? c->quality : DEFAULT_QUALITY;
+    int quality = quality_of(c);
     set_context(x, row, c, quality);
     AVDictionary *options = NULL;
     set_options(&options, row, c, quality);
@@ -152,4 +156,16 @@ swan_status swan_encoder_open(const char *file, const swan_mp4_config *c, AVCode
                      "%s: this libav has no H.264 encoder that works here; wanted libx264, libopenh264, h264_nvenc "
                      "or h264_videotoolbox (Debian's and Ubuntu's own libavcodec has libx264)",
                      file);
+}
+
+swan_status swan_mp4_choose(const swan_mp4_config *c, swan_mp4_choice *out)
+{
+    AVCodecContext *x;
+    *out = (swan_mp4_choice){.quality = quality_of(c)};
+    SWAN_TRY(swan_encoder_open("mp4", c, &x));
+    const char *preset = preset_of(find_row(x->codec->name), c);
+    snprintf(out->encoder, sizeof out->encoder, "%s", x->codec->name);
+    snprintf(out->preset, sizeof out->preset, "%s", preset ? preset : "");
+    avcodec_free_context(&x);
+    return SWAN_OK;
 }

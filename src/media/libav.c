@@ -5,8 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <libavformat/avformat.h>
 #include <libavutil/error.h>
 #include <libavutil/log.h>
+
+#include "base/file.h"
+
+#if LIBAVFORMAT_VERSION_MAJOR < 59
+typedef AVInputFormat input_format;
+#else
+typedef const AVInputFormat input_format;
+#endif
 
 /* The last error lines of this thread, "; " between them. */
 static _Thread_local char logged[400];
@@ -44,4 +53,22 @@ swan_status swan_libav_fail(swan_status otherwise, int error, const char *name, 
     char reason[AV_ERROR_MAX_STRING_SIZE];
     av_strerror(error, reason, sizeof reason);
     return SWAN_FAIL(code, "%s: %s: %s%s%s%s", name, doing, reason, *logged ? " (" : "", logged, *logged ? ")" : "");
+}
+
+swan_status swan_libav_open_mov(const char *path, AVFormatContext **out)
+{
+    *out = NULL;
+    uint64_t bytes;
+    SWAN_TRY(swan_file_size(path, &bytes));
+    char url[SWAN_PATH_MAX + 8];
+    if (snprintf(url, sizeof url, "file:%s", path) >= (int)sizeof url)
+        return SWAN_FAIL(SWAN_E_INVALID, "path of %zu bytes is too long", strlen(path));
+    swan_libav_begin();
+    /* Only this reader and only this file: a foreign file must not be able to name others. */
+    input_format *mov = av_find_input_format("mov");
+    AVDictionary *options = NULL;
+    av_dict_set(&options, "protocol_whitelist", "file", 0);
+    int error = avformat_open_input(out, url, mov, &options);
+    av_dict_free(&options);
+    return error < 0 ? swan_libav_fail(SWAN_E_FORMAT, error, path, "not a readable mp4") : SWAN_OK;
 }

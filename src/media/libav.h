@@ -13,4 +13,9 @@ void swan_libav_begin(void);
  * SWAN_E_NOMEM, an error of the operating system SWAN_E_IO, everything else is `otherwise`. */
 swan_status swan_libav_fail(swan_status otherwise, int error, const char *name, const char *doing);
 
+/* Opens an mp4 or mov file, and no other kind or file, whatever it says inside. SWAN_E_NOT_FOUND, SWAN_E_IO, SWAN_E_INVALID (no
+ * file), SWAN_E_FORMAT (no mp4). The caller closes *out with avformat_close_input. */
+struct AVFormatContext;
+swan_status swan_libav_open_mov(const char *path, struct AVFormatContext **out);
+
 #endif

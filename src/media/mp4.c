@@ -20,12 +20,6 @@
 #include "media/libav.h"
 #include "media/yuv.h"
 
-#if LIBAVFORMAT_VERSION_MAJOR < 59
-typedef AVInputFormat input_format;
-#else
-typedef const AVInputFormat input_format;
-#endif
-
 enum {
     THREADS_MOST = 8,
     FRAMES_AHEAD = 8 /* before an encoder that takes the whole video */
@@ -261,20 +255,8 @@ void swan_mp4_abort(swan_mp4 *m)
 swan_status swan_mp4_read_comment(const char *path, char **json)
 {
     *json = NULL;
-    uint64_t bytes;
-    SWAN_TRY(swan_file_size(path, &bytes));
-    char url[SWAN_PATH_MAX + 8];
-    if (snprintf(url, sizeof url, "file:%s", path) >= (int)sizeof url)
-        return SWAN_FAIL(SWAN_E_INVALID, "path of %zu bytes is too long", strlen(path));
-    swan_libav_begin();
-    /* Only this reader and only this file: a foreign file must not be able to name others. */
-    input_format *mov = av_find_input_format("mov");
-    AVDictionary *options = NULL;
-    av_dict_set(&options, "protocol_whitelist", "file", 0);
-    AVFormatContext *format = NULL;
-    int error = avformat_open_input(&format, url, mov, &options);
-    av_dict_free(&options);
-    if (error < 0) return swan_libav_fail(SWAN_E_FORMAT, error, path, "not a readable mp4");
+    AVFormatContext *format;
+    SWAN_TRY(swan_libav_open_mov(path, &format));
     const AVDictionaryEntry *entry = av_dict_get(format->metadata, "comment", NULL, 0);
     if (entry) *json = strdup(entry->value);
     bool found = entry != NULL;

@@ -30,6 +30,14 @@ typedef struct swan_mp4_config {
  * behind. */
 swan_status swan_mp4_check(const char *path, const swan_mp4_config *c);
 
+/* What swan_mp4_open makes of a configuration: the encoder's name, its preset ("" where it has none or keeps it to itself) and
+ * the quality. Fails as it does. */
+typedef struct swan_mp4_choice {
+    char encoder[32], preset[32];
+    int quality;
+} swan_mp4_choice;
+swan_status swan_mp4_choose(const swan_mp4_config *c, swan_mp4_choice *out);
+
 /* Begins a video in a temporary file beside path. Strings are copied. SWAN_E_INVALID (size, rate, quality, or an
  * ending other than .mp4), SWAN_E_IO (cannot be written there), SWAN_E_UNSUPPORTED (no such or no H.264 encoder in
  * this libav), SWAN_E_NOMEM. */

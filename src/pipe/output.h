@@ -1,4 +1,4 @@
-/* Where frames go: to the mp4 through the encoding thread, to the frame callback, to the dump. */
+/* Where frames go: to the mp4 through the encoding thread, to the frame callback, to the dump; or to be compared with a video. */
 #ifndef SWAN_PIPE_OUTPUT_H
 #define SWAN_PIPE_OUTPUT_H
 
@@ -8,6 +8,7 @@
 typedef struct swan_output {
     struct swan_session *session;
     struct swan_mp4 *mp4;             /* NULL: no file */
+    struct swan_comparison *comparison; /* NULL: none */
     struct swan_frame_queue *queue;   /* NULL: neither file nor callback */
     bool i420;                        /* frames cross as planes for the encoder; otherwise as rgb, which callbacks get */
     int64_t sent, received;           /* from a GPU */
@@ -20,6 +21,17 @@ swan_status swan_output_open(swan_output *o, struct swan_session *s, const char 
 swan_status swan_output_finish(swan_output *o, uint64_t *bytes);
 /* Leaves nothing behind; also after finish, where it does nothing. */
 void swan_output_abort(swan_output *o);
+
+/* The file of the session's last request beside its frames: they are decoded once more, from the latents that are still there, and
+ * compared with those that a player would show. */
+typedef struct swan_output_facts {
+    char encoder[32], preset[32]; /* preset: "" where the encoder has none */
+    int quality;
+    double y_psnr;        /* dB, of the mean squared error of all frames, against what the encoder was given; 0: not known */
+    char no_psnr[256];    /* then, why */
+} swan_output_facts;
+/* Fails when the frames cannot be decoded, or are not as many as the file's. */
+swan_status swan_output_examine(struct swan_session *s, swan_output_facts *facts);
 
 /* One decoded frame's way (a swan_taehv_sink). */
 typedef struct swan_frame_path {

@@ -121,13 +121,14 @@ build_x264() {
     cd "$OLDPWD"
 }
 
-# What src/media calls and no more: an encoder, the mp4 writer, the reader for the recipe of a video; mjpeg for still pictures.
+# What src/media calls and no more: an encoder, the mp4 writer, the reader for the recipe of a video; mjpeg for still pictures; the
+# decoder for swan bench, which compares a video with the frames it was made of.
 build_ffmpeg() {
     cd "$out/src/ffmpeg"
     logged ffmpeg ./configure --prefix="$deps" --pkg-config-flags=--static --extra-cflags="$flags" --optflags=-O2 --enable-gpl --enable-version3 \
         --disable-everything --disable-autodetect --disable-programs --disable-doc --disable-debug --disable-network --disable-x86asm \
         --disable-avdevice --disable-avfilter --disable-swscale --disable-swresample --disable-postproc \
-        --enable-pic --enable-libx264 --enable-encoder=libx264,mjpeg --enable-muxer=mp4 --enable-demuxer=mov --enable-protocol=file
+        --enable-pic --enable-libx264 --enable-encoder=libx264,mjpeg --enable-decoder=h264 --enable-muxer=mp4 --enable-demuxer=mov --enable-protocol=file
     logged ffmpeg make -j "$jobs"
     logged ffmpeg make install-libs install-headers
     cd "$OLDPWD"
