@@ -17,7 +17,9 @@
 #include <libavformat/avformat.h>
 
 #include "base/file.h"
+#include "base/yuv.h"
 #include "media/mp4.h"
+#include "media/video.h"
 #include "media/yuv.h"
 #include "scratch.h"
 
@@ -83,8 +85,8 @@ static void to_yuv_reference(const uint8_t *p, double yuv[3])
 static void test_yuv_matches_bt709(void **state)
 {
     (void)state;
-    enum { W = 64, H = 38 };
-    uint8_t rgb[H][W][3], planes[3][H * W];
+    enum { W = 1046, H = 12 }; /* more than the block that is worked on at a time, twice, and a rest */
+    static uint8_t rgb[H][W][3], planes[3][H * W];
     unsigned seed = 1;
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++)
@@ -100,6 +102,7 @@ static void test_yuv_matches_bt709(void **state)
             double want[3];
             to_yuv_reference(rgb[y][x], want);
             assert_true(fabs(planes[0][y * W + x] - want[0]) <= 0.51);
+            assert_int_equal(planes[0][y * W + x], swan_yuv_luma(rgb[y][x][0], rgb[y][x][1], rgb[y][x][2])); /* as a GPU does */
         }
     for (int y = 0; y < H; y += 2)
         for (int x = 0; x < W; x += 2) {
@@ -111,6 +114,14 @@ static void test_yuv_matches_bt709(void **state)
                     for (int c = 0; c < 3; c++) sum[c] += one[c] * (dx ? 1 : 2) / 8;
                 }
             for (int c = 1; c < 3; c++) assert_true(fabs(planes[c][y / 2 * W + x / 2] - sum[c]) <= 0.51);
+            int site[3];
+            for (int c = 0; c < 3; c++) {
+                int column[3] = {0};
+                for (int dx = -1; dx <= 1; dx++) column[dx + 1] = rgb[y][x + dx < 0 ? 0 : x + dx][c] + rgb[y + 1][x + dx < 0 ? 0 : x + dx][c];
+                site[c] = swan_yuv_site(column[0], column[1], column[2]);
+            }
+            assert_int_equal(planes[1][y / 2 * W + x / 2], swan_yuv_cb(site[0], site[1], site[2]));
+            assert_int_equal(planes[2][y / 2 * W + x / 2], swan_yuv_cr(site[0], site[1], site[2]));
         }
 }
 
@@ -271,6 +282,61 @@ static void test_video_reads_back(void **state)
     int64_t moov = box_at(data, size, "moov"), mdat = box_at(data, size, "mdat");
     assert_true(moov > 0 && mdat > moov);
     free(data);
+}
+
+/* Wherever the chunks are cut: every frame, evenly spaced (read_video looks), and as long as it should be. */
+static void test_any_length(void **state)
+{
+    static const int counts[] = {1, 2, 3, 16, 17, 18, 33, 34, 50};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        for (int known = 0; known < 3; known++) {
+            swan_mp4_config c = plain;
+            c.frames = known == 2 ? 40 : known * counts[i]; /* not, rightly and wrongly */
+            const char *path = scratch_path(*state, "clip.mp4");
+            expect(write_video(path, &c, counts[i], NULL), SWAN_OK, "");
+            seen s = read_video(path);
+            assert_int_equal(s.frames, counts[i]);
+            assert_int_equal(s.rate.num, FPS * s.rate.den);
+            assert_true(fabs((double)s.duration_us - 1e6 * counts[i] / FPS) < 2000);
+            assert_true(s.psnr[0] >= 35);
+        }
+}
+
+/* The reader of src/media gives the same frames. */
+static void test_own_reader(void **state)
+{
+    static uint8_t rgb[WIDTH * HEIGHT * 3], luma[WIDTH * HEIGHT], cb[WIDTH * HEIGHT / 4], cr[WIDTH * HEIGHT / 4];
+    const char *path = scratch_path(*state, "clip.mp4");
+    expect(write_video(path, &plain, FRAMES, NULL), SWAN_OK, "");
+    swan_video *v;
+    expect(swan_video_open(path, &v), SWAN_OK, "");
+    int width, height, frames = 0;
+    swan_video_size(v, &width, &height);
+    assert_int_equal(width, WIDTH);
+    assert_int_equal(height, HEIGHT);
+    for (const swan_yuv420 *shown;; frames++) {
+        expect(swan_video_next(v, &shown), SWAN_OK, "");
+        if (!shown) break;
+        double squares = 0;
+        paint(rgb, frames);
+        swan_yuv420 want = {{luma, cb, cr}, {WIDTH, WIDTH / 2, WIDTH / 2}};
+        swan_yuv420_from_rgb(&want, rgb, WIDTH, HEIGHT);
+        for (int y = 0; y < HEIGHT; y++)
+            for (int x = 0; x < WIDTH; x++) {
+                double d = shown->plane[0][(size_t)y * shown->stride[0] + (size_t)x] - luma[y * WIDTH + x];
+                squares += d * d;
+            }
+        assert_true(psnr(squares, WIDTH * HEIGHT) > 44); /* a neighbouring frame: 30 at most */
+    }
+    assert_int_equal(frames, FRAMES);
+    const swan_yuv420 *none;
+    expect(swan_video_next(v, &none), SWAN_OK, ""); /* and stays at its end */
+    assert_null(none);
+    swan_video_close(v);
+    swan_video_close(NULL);
+    expect(swan_video_open(scratch_path(*state, "none.mp4"), &v), SWAN_E_NOT_FOUND, "none.mp4");
+    assert_null(v);
+    expect(swan_video_open(scratch_write(*state, "text.mp4", "ffconcat version 1.0\nfile /etc/hosts\n", 37), &v), SWAN_E_FORMAT, "text.mp4");
 }
 
 static void test_names_settings_and_one_frame(void **state)
@@ -520,6 +586,8 @@ int main(void)
         cmocka_unit_test(test_yuv_matches_bt709),
         cmocka_unit_test(test_yuv_greys),
         cmocka_unit_test_setup_teardown(test_video_reads_back, scratch_open, scratch_close),
+        cmocka_unit_test_setup_teardown(test_any_length, scratch_open, scratch_close),
+        cmocka_unit_test_setup_teardown(test_own_reader, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_names_settings_and_one_frame, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_metadata, scratch_open, scratch_close),
         cmocka_unit_test_setup_teardown(test_planes_or_rgb, scratch_open, scratch_close),
