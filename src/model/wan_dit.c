@@ -28,15 +28,36 @@ int swan_wan_text_shape(int64_t rows)
 
 int64_t swan_wan_text_tokens(int shape) { return (SWAN_TEXT_TOKENS >> (SWAN_WAN_TEXT_SHAPES - 1 - shape)) - 1; }
 
-/* The keys and values of all blocks as one layer, on a GPU where their weights lie behind each other. */
-static bool join_texts(const swan_wan_dit *m, const swan_ctx *ctx, swan_linear *out)
+/* What a product may read at a time: two of these pass through a GPU that the weights do not fit. */
+#define TEXT_GROUP_BYTES ((int64_t)96 << 20)
+
+int swan_wan_text_group(const swan_wan_dit *m)
+{
+    int layers = m->config.layers, group = (layers + 2) / 3;
+    int64_t most = TEXT_GROUP_BYTES / (4 * m->config.dim * m->config.dim); /* two matrices of bf16 */
+    if (group > most) group = most > 1 ? (int)most : 1;
+    while (layers % group) group--;
+    return group;
+}
+
+/* The keys and values of a group of blocks as one layer, on a GPU: there their weights lie behind each other. */
+static bool join_group(const swan_wan_dit *m, const swan_ctx *ctx, int first, swan_linear *out)
 {
     const swan_linear *layer[2 * SWAN_WAN_MAX_LAYERS];
-    for (int i = 0; i < m->config.layers; i++) {
-        layer[2 * i] = &m->block[i].cross.k;
-        layer[2 * i + 1] = &m->block[i].cross.v;
+    int group = swan_wan_text_group(m);
+    for (int i = 0; i < group; i++) {
+        layer[2 * i] = &m->block[first + i].cross.k;
+        layer[2 * i + 1] = &m->block[first + i].cross.v;
     }
-    return !swan_ctx_on_host(ctx) && swan_linear_join(layer, 2 * m->config.layers, out);
+    return !swan_ctx_on_host(ctx) && swan_linear_join(layer, 2 * group, out);
+}
+
+static bool join_all(const swan_wan_dit *m, const swan_ctx *ctx)
+{
+    swan_linear one;
+    bool joined = true;
+    for (int i = 0; i < m->config.layers && joined; i += swan_wan_text_group(m)) joined = join_group(m, ctx, i, &one);
+    return joined;
 }
 
 swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t n, swan_wan_text *text)
@@ -45,9 +66,8 @@ swan_status swan_wan_text_reserve(const swan_wan_dit *m, swan_ctx *ctx, int64_t 
     *text = (swan_wan_text){.rows = swan_wan_text_rows(n, !swan_ctx_on_host(ctx))};
     int64_t rows = m->config.layers * text->rows, dim = m->config.dim;
     swan_tensor both;
-    swan_linear all;
     SWAN_TRY(swan_ctx_tensor_2d(ctx, 2 * rows, dim, "text.kv", &both));
-    if (join_texts(m, ctx, &all)) text->ld = 2 * m->config.layers * dim;
+    if (join_all(m, ctx)) text->ld = 2 * swan_wan_text_group(m) * dim;
     size_t v = (size_t)(text->ld ? dim : rows * dim) * swan_dtype_bytes(both.dtype);
     text->k = swan_tensor_2d(both.data, both.dtype, rows, dim);
     text->v = swan_tensor_2d((uint8_t *)both.data + v, both.dtype, rows, dim);
@@ -61,42 +81,54 @@ void swan_wan_text_bias(int64_t n, int64_t rows, float *bias)
     if (n < SWAN_TEXT_TOKENS) bias[n] = logf((float)(SWAN_TEXT_TOKENS - n));
 }
 
-/* The rows of one block in k or v. */
+/* The rows of one block in k or v: columns of its group's, or rows behind those of the block before. */
 static swan_tensor text_rows(const swan_wan_text *text, const swan_tensor *all, int block)
 {
-    int64_t at = block * (text->ld ? 2 : text->rows) * all->ne[1];
-    return swan_tensor_2d((uint8_t *)all->data + (size_t)at * swan_dtype_bytes(all->dtype), all->dtype, text->rows, all->ne[1]);
+    int64_t dim = all->ne[1], group = text->ld / (2 * dim);
+    int64_t at = text->ld ? block / group * text->rows * text->ld + block % group * 2 * dim : block * text->rows * dim;
+    return swan_tensor_2d((uint8_t *)all->data + (size_t)at * swan_dtype_bytes(all->dtype), all->dtype, text->rows, dim);
 }
 
-/* All blocks' keys and values at once. */
-static swan_status make_keys(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *embedded, const swan_linear *all, swan_wan_text *text)
+/* Keys and values of a group of blocks by one product. */
+static swan_status make_group(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *embedded, int first, ptrdiff_t shift,
+                              swan_wan_text *text)
 {
-    swan_tensor both = swan_tensor_2d(text->k.data, text->k.dtype, text->rows, text->ld);
-    SWAN_TRY(swan_op_linear(ctx, embedded, all, SWAN_EPI_NONE, NULL, &both));
+    swan_linear all;
+    if (!join_group(m, ctx, first, &all)) return SWAN_BUG("text: weights of blocks from %d on do not lie together", first);
+    swan_weights_shift(&all.weight, shift);
+    swan_weights_shift(&all.bias, shift);
+    swan_tensor both = swan_tensor_2d(text_rows(text, &text->k, first).data, text->k.dtype, text->rows, text->ld);
+    SWAN_TRY(swan_op_linear(ctx, embedded, &all, SWAN_EPI_NONE, NULL, &both));
     SWAN_TRY(swan_op_round(ctx, &both));
-    for (int i = 0; i < m->config.layers; i++) {
-        swan_tensor k = text_rows(text, &text->k, i);
-        SWAN_TRY(swan_op_rms_norm_columns(ctx, &k, text->ld, &m->block[i].cross.norm_k, m->config.eps, NULL));
+    for (int i = first; i < first + swan_wan_text_group(m); i++) {
+        swan_tensor k = text_rows(text, &text->k, i), norm = m->block[i].cross.norm_k;
+        swan_weights_shift(&norm, shift);
+        SWAN_TRY(swan_op_rms_norm_columns(ctx, &k, text->ld, &norm, m->config.eps, NULL));
     }
     return swan_op_round(ctx, &both);
 }
 
-/* The projections of a block's cross-attention that see the text, where they are now. */
-static swan_status fetch_text_weights(const swan_wan_dit *m, swan_ctx *ctx, const swan_weight_fetch *fetch, int block,
-                                      swan_wan_attention_weights *w)
+/* Those of one block by themselves. */
+static swan_status make_block(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *embedded, int block, ptrdiff_t shift,
+                              swan_wan_text *text)
 {
-    ptrdiff_t shift = 0;
-    *w = m->block[block].cross;
-    if (fetch && ctx->mode != SWAN_DRY) SWAN_TRY(fetch->take(fetch->user, block, &shift));
-    swan_tensor *const all[] = {&w->k.weight, &w->k.bias, &w->v.weight, &w->v.bias, &w->norm_k};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) swan_weights_shift(all[i], shift);
-    return SWAN_OK;
+    swan_wan_attention_weights w = m->block[block].cross;
+    swan_tensor *const shifted[] = {&w.k.weight, &w.k.bias, &w.v.weight, &w.v.bias, &w.norm_k};
+    for (size_t i = 0; i < sizeof shifted / sizeof *shifted; i++) swan_weights_shift(shifted[i], shift);
+    swan_tensor k = text_rows(text, &text->k, block), v = text_rows(text, &text->v, block);
+    SWAN_TRY(swan_op_linear(ctx, embedded, &w.k, SWAN_EPI_NONE, NULL, &k));
+    SWAN_TRY(swan_op_round(ctx, &k));
+    SWAN_TRY(swan_op_rms_norm(ctx, &k, &w.norm_k, m->config.eps, NULL, &k));
+    SWAN_TRY(swan_op_round(ctx, &k));
+    SWAN_TRY(swan_op_linear(ctx, embedded, &w.v, SWAN_EPI_NONE, NULL, &v));
+    return swan_op_round(ctx, &v);
 }
 
 swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_tensor *context, const swan_weight_fetch *fetch,
                               swan_wan_text *text)
 {
     const swan_wan_config *c = &m->config;
+    int group = swan_wan_text_group(m);
     size_t mark = swan_arena_mark(ctx->arena);
     swan_tensor hidden, embedded;
     SWAN_TRY(swan_ctx_tensor_2d(ctx, text->rows, c->dim, "text.hidden", &hidden));
@@ -105,22 +137,11 @@ swan_status swan_wan_text_run(const swan_wan_dit *m, swan_ctx *ctx, const swan_t
     SWAN_TRY(swan_op_round(ctx, &hidden));
     SWAN_TRY(swan_op_linear(ctx, &hidden, &m->text2, SWAN_EPI_NONE, NULL, &embedded));
     SWAN_TRY(swan_op_round(ctx, &embedded));
-    swan_linear all;
-    if (text->ld && join_texts(m, ctx, &all)) {
-        SWAN_TRY(make_keys(m, ctx, &embedded, &all, text));
-        swan_arena_release(ctx->arena, mark);
-        return SWAN_OK;
-    }
-    for (int i = 0; i < c->layers; i++) {
-        swan_wan_attention_weights w;
-        swan_tensor k = text_rows(text, &text->k, i), v = text_rows(text, &text->v, i);
-        SWAN_TRY(fetch_text_weights(m, ctx, fetch, i, &w));
-        SWAN_TRY(swan_op_linear(ctx, &embedded, &w.k, SWAN_EPI_NONE, NULL, &k));
-        SWAN_TRY(swan_op_round(ctx, &k));
-        SWAN_TRY(swan_op_rms_norm(ctx, &k, &w.norm_k, c->eps, NULL, &k));
-        SWAN_TRY(swan_op_round(ctx, &k));
-        SWAN_TRY(swan_op_linear(ctx, &embedded, &w.v, SWAN_EPI_NONE, NULL, &v));
-        SWAN_TRY(swan_op_round(ctx, &v));
+    for (int first = 0; first < c->layers; first += group) {
+        ptrdiff_t shift = 0;
+        if (fetch && ctx->mode != SWAN_DRY) SWAN_TRY(fetch->take(fetch->user, first / group, &shift));
+        if (text->ld) SWAN_TRY(make_group(m, ctx, &embedded, first, shift, text));
+        for (int i = first; i < first + group && !text->ld; i++) SWAN_TRY(make_block(m, ctx, &embedded, i, shift, text));
     }
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;

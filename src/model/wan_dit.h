@@ -48,16 +48,20 @@ swan_status swan_wan_config_from_weights(const swan_ckpt *ckpt, swan_wan_config 
 /* Binds the weights. Run once with a dry arena to size it. */
 swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, swan_weight_loader *loader);
 
-/* The parts of the blocks that may be away: what steps read, and what makes a prompt's keys and values. */
+/* The parts of the blocks that may be away: what steps read, block by block; and what makes a prompt's keys and values, in groups of
+ * blocks. */
 enum { SWAN_WAN_STEPS, SWAN_WAN_TEXTS };
-/* The weights of block i in one of them. */
+/* Blocks whose keys and values are made by one product on a GPU, wherever their weights are, so that the result has the same bits: at
+ * least three groups where there are so many blocks, and no larger than what is easily streamed. All groups are alike. */
+int swan_wan_text_group(const swan_wan_dit *m);
+/* The weights of block i, or group i, in one of the parts. */
 swan_weight_span swan_wan_span(const swan_wan_dit *m, int part, int i);
 
 /* What a prompt contributes to every step: the cross-attention keys and values of each block. */
 typedef struct swan_wan_text {
     int64_t rows;       /* swan_wan_text_rows */
-    swan_tensor k, v;   /* [layers * rows, dim]; with ld, columns of [rows, ld]: k and v of the first block, of the second, … */
-    int64_t ld;         /* 0, or 2 * layers * dim: one product made them all */
+    swan_tensor k, v;   /* [layers * rows, dim]; with ld, each group is columns of [rows, ld]: k and v of its first block, of its second, … */
+    int64_t ld;         /* 0, or 2 * swan_wan_text_group * dim */
     swan_tensor bias;   /* f32 [rows], of swan_wan_text_bias */
 } swan_wan_text;
 /* Rows that stand for a prompt of n tokens (1..512) and the zero rows behind it: n, and one more when there are zero rows, for

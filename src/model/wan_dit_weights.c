@@ -174,28 +174,29 @@ static swan_status load_block(swan_wan_dit *m, int i, swan_weight_loader *loader
     return SWAN_OK;
 }
 
-/* What sees the text. Where some of it is streamed, each block's is a run of memory; else all weights lie behind each other, and all
- * biases, so that one product makes every block's keys and values. */
+/* What sees the text: of each group all weights lie behind each other, and all biases, so that one product makes its blocks' keys and
+ * values, wherever it is. */
 static swan_status load_texts(swan_wan_dit *m, swan_weight_loader *loader)
 {
-    bool streamed = loader->away && loader->away[SWAN_WAN_TEXTS] > 0;
-    int layers = m->config.layers, passes = streamed ? 1 : 3;
-    for (int pass = 0; pass < passes; pass++)
-        for (int i = 0; i < layers; i++) {
-            swan_weights_send(loader, SWAN_WAN_TEXTS, i, layers);
-            if (streamed || pass == 0) SWAN_TRY(swan_weights_bind(loader, block_text_weights, COUNT(block_text_weights), i, &m->block[i]));
-            if (streamed || pass == 1) SWAN_TRY(swan_weights_bind(loader, block_text_biases, COUNT(block_text_biases), i, &m->block[i]));
-            if (streamed || pass == 2) SWAN_TRY(swan_weights_bind(loader, &block_text_norm, 1, i, &m->block[i]));
-        }
+    int layers = m->config.layers, group = swan_wan_text_group(m);
+    for (int first = 0; first < layers; first += group) {
+        swan_weights_send(loader, SWAN_WAN_TEXTS, first / group, layers / group);
+        for (int i = first; i < first + group; i++)
+            SWAN_TRY(swan_weights_bind(loader, block_text_weights, COUNT(block_text_weights), i, &m->block[i]));
+        for (int i = first; i < first + group; i++)
+            SWAN_TRY(swan_weights_bind(loader, block_text_biases, COUNT(block_text_biases), i, &m->block[i]));
+        for (int i = first; i < first + group; i++) SWAN_TRY(swan_weights_bind(loader, &block_text_norm, 1, i, &m->block[i]));
+    }
     loader->to_host = false;
     return SWAN_OK;
 }
 
 swan_weight_span swan_wan_span(const swan_wan_dit *m, int part, int i)
 {
-    const swan_wan_block *w = &m->block[i]; /* the first and the last rows of the tables above */
-    return part == SWAN_WAN_STEPS ? swan_weights_span(&w->self.q.weight, &w->down.bias)
-                                  : swan_weights_span(&w->cross.k.weight, &w->cross.norm_k);
+    /* the first and the last rows of the tables above */
+    if (part == SWAN_WAN_STEPS) return swan_weights_span(&m->block[i].self.q.weight, &m->block[i].down.bias);
+    int group = swan_wan_text_group(m);
+    return swan_weights_span(&m->block[i * group].cross.k.weight, &m->block[i * group + group - 1].cross.norm_k);
 }
 
 swan_status swan_wan_dit_load(swan_wan_dit *m, const swan_wan_config *config, swan_weight_loader *loader)

@@ -266,7 +266,12 @@ static swan_status open_directory(swan_engine *e, model_files *files)
 
 int swan_engine_layers(const swan_engine *e, int part)
 {
-    return part == SWAN_PART_TEXT_TABLE ? 1 : part == SWAN_PART_TEXT_LAYERS ? e->umt5.config.layers : e->dit.config.layers;
+    switch (part) {
+    case SWAN_PART_BLOCKS: return e->dit.config.layers;
+    case SWAN_PART_BLOCK_TEXTS: return e->dit.config.layers / swan_wan_text_group(&e->dit);
+    case SWAN_PART_TEXT_LAYERS: return e->umt5.config.layers;
+    default: return 1;
+    }
 }
 
 swan_weight_span swan_engine_span(const swan_engine *e, int part, int layer)

@@ -2,7 +2,7 @@
 
 const char *swan_part_name(int part)
 {
-    static const char *const names[SWAN_PARTS] = {"blocks", "blocks' text projections", "text layers", "embedding"};
+    static const char *const names[SWAN_PARTS] = {"blocks", "groups of text projections", "text layers", "embedding"};
     return names[part];
 }
 

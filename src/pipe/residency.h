@@ -12,7 +12,7 @@
 /* What may be away, in the order in which it is kept. */
 enum {
     SWAN_PART_BLOCKS,      /* of the transformer: what every step reads (SWAN_WAN_STEPS) */
-    SWAN_PART_BLOCK_TEXTS, /* keys and values of the prompt (SWAN_WAN_TEXTS) */
+    SWAN_PART_BLOCK_TEXTS, /* keys and values of the prompt, in groups of blocks (SWAN_WAN_TEXTS) */
     SWAN_PART_TEXT_LAYERS, /* of the text encoder (SWAN_UMT5_LAYERS) */
     SWAN_PART_TEXT_TABLE,  /* its embedding: a prompt's rows are read where they lie (SWAN_UMT5_TABLE) */
     SWAN_PARTS,
