@@ -67,14 +67,15 @@ class Clips:
     def batch(self, n, window=None):
         """CPU tensors: clips u8 [n, F, H, W, 3], ids i64 [n, CAPTIONS, MAX_IDS + 1], object tokens u8 [n, 9, 10, 14]. window (frames, height, width):
         that much of every clip, on the 8-pixel grid of the latents, three times of four around a place on an object; and instead of tokens
-        the same window of them, a cell of 8 x 8 pixels each: u8 [n, frames, height / 8, width / 8]."""
+        the same window of them, a cell of 8 x 8 pixels each: u8 [n, frames, height / 8, width / 8]. Of windows a clip gives three."""
         f, h, w = window or self.shape[:3]
         pin = torch.cuda.is_available()
         clips = torch.empty(n, f, h, w, 3, dtype=torch.uint8, pin_memory=pin)
         ids = torch.empty(n, CAPTIONS, MAX_IDS + 1, dtype=torch.int64, pin_memory=pin)
         marks = torch.empty(n, *((f, h // 8, w // 8) if window else TOKENS), dtype=torch.uint8, pin_memory=pin)
+        uses = 3 if window else 1
         for i in range(n):
-            slot = self.full.get()
+            slot = self.full.get() if i % uses == 0 else slot
             if window:
                 t = random.randint(0, self.shape[0] - f)
                 y, x = self.place(slot, t + f // 2, h, w)
@@ -84,7 +85,8 @@ class Clips:
             else:
                 clips[i], marks[i] = torch.from_numpy(self.clips[slot]), torch.from_numpy(self.marks[slot])
             ids[i] = torch.from_numpy(self.ids[slot])
-            self.free.put(slot)
+            if i % uses == uses - 1 or i == n - 1:
+                self.free.put(slot)
         return clips, ids, marks
 
     def place(self, slot, frame, h, w):

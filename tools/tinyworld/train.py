@@ -129,12 +129,10 @@ def train_ae(args, device, decoder_only=False):
     torch.manual_seed(args.seed + 1000003 * ranks.rank)
     opt = torch.optim.AdamW(params, lr=args.lr, betas=(0.9, 0.98), weight_decay=1e-3, fused=device == "cuda")
     grads = Gradients(params, ranks)
-    compile_memory([*ae.encoder, *ae.decoder], device)
     scale, clock, step, seen, whole = LatentScale(16, device, args.resume), Clock(ranks, args.began), 0, 0, False
     while (elapsed := clock.at(step)) < args.seconds and step < args.steps:
         if not whole and elapsed > (1 - args.whole) * args.seconds:
             whole = True
-            torch.compiler.set_stance("force_eager")  # another shape: compiling again would cost more than it gains
             clips.start(full, (args.frames, world.H, world.W))
         raw, _, near = clips.take(device)
         x = to_float(raw)
@@ -169,7 +167,6 @@ def train_ae(args, device, decoder_only=False):
     apart = ranks.apart(params)
     if ranks.first:
         torch.save({k: v.half() for k, v in ae.state_dict().items()}, os.path.join(args.out, "ae.pt"))
-        torch.compiler.set_stance("force_eager")
         raw, _, near = (t.to(device) for t in clips.batch(24, (world.F, world.H, world.W)))
         x = to_float(raw)
         with torch.no_grad(), autocast(device):
