@@ -37,9 +37,17 @@ static const encoder_row *find_row(const char *name)
 
 static int second(int fps) { return fps < CHUNK_LEAST ? CHUNK_LEAST : fps > CHUNK_MOST ? CHUNK_MOST : fps; }
 
-int swan_encoder_chunk(const AVCodecContext *x, int fps, int64_t frames)
+const char *swan_encoder_likely(const swan_mp4_config *c)
 {
-    const encoder_row *row = find_row(x->codec->name);
+    if (c->encoder) return c->encoder;
+    for (int i = 0; i < ENCODERS; i++)
+        if (avcodec_find_encoder_by_name(encoders[i].name)) return encoders[i].name;
+    return NULL;
+}
+
+int swan_encoder_chunk(const char *name, int fps, int64_t frames)
+{
+    const encoder_row *row = find_row(name);
     if (!row || !row->in_chunks) return 0;
     int most = second(fps);
     if (frames <= 0) return most;

@@ -38,6 +38,9 @@ typedef struct swan_mp4_choice {
 } swan_mp4_choice;
 swan_status swan_mp4_choose(const swan_mp4_config *c, swan_mp4_choice *out);
 
+/* Host memory that writing it takes at most, roughly: frames on their way, and what encoders keep. */
+uint64_t swan_mp4_bytes(const swan_mp4_config *c);
+
 /* Begins a video in a temporary file beside path. Strings are copied. SWAN_E_INVALID (size, rate, quality, or an
  * ending other than .mp4), SWAN_E_IO (cannot be written there), SWAN_E_UNSUPPORTED (no such or no H.264 encoder in
  * this libav), SWAN_E_NOMEM. */

@@ -63,6 +63,13 @@ static swan_mp4_config configure(const struct swan_session *s)
                              .encoder = p->encoder, .preset = p->preset, .quality = p->quality};
 }
 
+uint64_t swan_output_bytes(const struct swan_session *s)
+{
+    swan_mp4_config config = configure(s);
+    size_t frame = (size_t)s->size.width * (size_t)s->size.height * 3;
+    return swan_mp4_bytes(&config) + (swan_engine_on_host(s->engine) ? swan_frame_queue_bytes(frame, QUEUE_FRAMES) : 0);
+}
+
 static swan_status open_file(swan_output *o, const char *prompt, uint64_t seed)
 {
     const struct swan_session *s = o->session;

@@ -19,6 +19,8 @@ typedef struct swan_output {
 swan_status swan_output_open(swan_output *o, struct swan_session *s, const char *prompt, uint64_t seed);
 /* Waits for the encoder and puts the file in place; bytes: its size, 0 without a file. */
 swan_status swan_output_finish(swan_output *o, uint64_t *bytes);
+/* Host memory that frames take, and what becomes of them, beside the session's own: an estimate for the plan. */
+uint64_t swan_output_bytes(const struct swan_session *s);
 /* Leaves nothing behind; also after finish, where it does nothing. */
 void swan_output_abort(swan_output *o);
 

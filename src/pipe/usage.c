@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pipe/output.h"
+
 static uint64_t status_field(const char *field)
 {
     FILE *f = fopen("/proc/self/status", "r");
@@ -35,8 +37,6 @@ void swan_usage_fill(const struct swan_session *s, swan_report *report)
     report->device_peak_bytes = swan_usage_device(e); /* nothing of ours is given back before the session closes */
 }
 
-/* The H.264 encoder keeps about this many frames (lookahead, references, reordering) and the queue its own. */
-#define ENCODER_FRAMES 60
 /* The driver gives out device memory in pieces of this size. */
 #define DEVICE_PIECE ((uint64_t)2 << 20)
 /* Code of our kernels and of cuBLASLt's, loaded when first used, and the graphs: what a run adds to its arenas. */
@@ -62,9 +62,8 @@ void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_p
 {
     const swan_engine *e = s->engine;
     bool host = swan_engine_on_host(e);
-    uint64_t frame = (uint64_t)s->size.width * (uint64_t)s->size.height * 3 / 2;
     uint64_t ours = plan->arena_bytes + plan->session_bytes;
-    plan->peak_bytes = e->host_weights.size + e->resident_bytes + file_bytes(e, plan) + plan->staging_bytes + frame * ENCODER_FRAMES;
+    plan->peak_bytes = e->host_weights.size + e->resident_bytes + file_bytes(e, plan) + plan->staging_bytes + swan_output_bytes(s);
     if (host) {
         plan->peak_bytes += ours - untouched;
         return;
