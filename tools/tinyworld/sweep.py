@@ -26,6 +26,7 @@ import world
 from sample import Pipeline
 
 FIRST_SEED = 900
+START = time.time()
 
 
 def autocast(device):
@@ -77,6 +78,8 @@ def score(pipe, w, setting, prompts, batch, pool):
         noise = torch.stack([noise_of(k) for k, _, _ in part]).to(pipe.device)
         clips = make(pipe, setting, [t for _, _, t in part], [s for _, s, _ in part], noise, w)
         futures += [pool.submit(one, c, s, t) for c, (_, s, t) in zip(clips, part)]
+        if i == 0:
+            print(f"  {setting}: {len(part)} of {len(prompts)} clips made, {time.time() - START:.1f} s", flush=True)
     return [f.result() for f in futures]
 
 
@@ -96,11 +99,11 @@ def main():
     p.add_argument("--within", type=float, default=1e9, help="seconds after which no further setting is begun")
     a = p.parse_args()
     torch.set_float32_matmul_precision("high")
-    w, started, out = J.load(a.build), time.time(), []
+    w, out = J.load(a.build), []
     pipe = Pipeline(a.model, a.device)
     pool = concurrent.futures.ThreadPoolExecutor(a.jobs)
     for setting in a.settings:
-        if time.time() - started > a.within:
+        if time.time() - START > a.within:
             print(setting, "left out: no time", flush=True)
             continue
         for split, name, n in ((world.HELD_OUT, "held-out pairs", a.held_out), (world.TRAIN, "seen pairs", a.seen)):
@@ -119,7 +122,7 @@ def main():
             table.show(f"{setting}, {name}")
             if 0 < len(alone.joint) < len(table.joint):
                 alone.show(f"{setting}, {name}, one object")
-        print(f"  {time.time() - started:.1f} s", flush=True)
+        print(f"  {time.time() - START:.1f} s", flush=True)
         if a.json:
             with open(a.json, "w") as f:
                 json.dump(out, f)
