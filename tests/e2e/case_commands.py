@@ -151,6 +151,12 @@ class Model(Case):
         result = json.loads(self.works(*args, "--runs", 3, "--tokens", 40, "--json", "-o", "x.mp4").out)
         self.assertEqual((result["model"], result["weights"], result["prompt_tokens"], result["steps"]), ("fasttiny", "random", 40, 3))
         self.assertEqual(result["output_bytes"], (self.here / "x.mp4").stat().st_size)
+        self.assertEqual((result["encoder"], result["preset"], result["quality"]), ("libx264", "veryfast", 18))
+        self.assertTrue(30 < result["y_psnr_db"] < 70)
+        text = self.works(*args, "--runs", 1, "-o", "y.mp4", "--quality", 45).out  # as reported, but for the rounding
+        worse = float(re.search(r"Y-PSNR +([0-9.]+) dB", text)[1])
+        self.assertIn("libx264, preset veryfast, quality 45", text)
+        self.assertLess(worse, result["y_psnr_db"] - 5)
         for stage in ("text", "denoise", "step", "decode", "close", "total"):
             self.assertEqual(len(result[stage]["runs_s"]), 3)
             self.assertEqual(result[stage]["cold_s"], result[stage]["runs_s"][0])
