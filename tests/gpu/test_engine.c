@@ -312,7 +312,8 @@ static void a_real_model_in_little_memory(void **state)
         expect_same(&r, first);
         assert_int_equal(report.device_bytes, plan.device_bytes);
         assert_int_equal(plan.host_weight_bytes > 0, a > 0);
-        assert_int_equal(plan.blocks_streamed > 0, a == 3);
+        /* a block or two may go where that makes room for a layer of the text encoder, which is larger than they are in three steps */
+        assert_true(a == 3 ? plan.blocks_streamed >= 20 : plan.blocks_streamed <= 4);
         assert_true(report.device_peak_bytes <= (uint64_t)r.params->vram);
         gpu_close(&r);
     }
