@@ -156,8 +156,7 @@ SWAN_DEV bool load_block(const CUtensorMap *maps, const params &p, const stream_
     }
     const bool last = w.to <= to && w.at >= p.topk;
     if (lane == 0) asm volatile("st.shared.b32 [%0], %1;" ::"r"(info + 16), "r"((int)last) : "memory");
-    __syncwarp();
-    if (lane == 0) swan_mbar_arrive(full);
+    swan_mbar_arrive(full); /* every lane for its own bits */
     return last;
 }
 
@@ -196,24 +195,27 @@ SWAN_DEV void wait_unit(const stream_at &at, int unit)
 SWAN_DEV uint32_t unit_addr(const stream_at &at, int unit) { return at.ring + unit % RING * UNIT; }
 SWAN_DEV void release(const stream_at &at, int unit)
 {
-    __syncwarp(); /* every lane has read which keys there are */
     if ((threadIdx.x & 31) == 0) swan_mbar_arrive(at.bars + 8 * (EMPTY + unit % RING));
 }
 
-/* Which keys of a block exist, a bit each. */
+/* Which keys of a block exist, a bit each. A unit's bits are read by the lane that gives the unit back. */
 SWAN_DEV uint4 unit_keys(const stream_at &at, int unit)
 {
-    uint4 k;
-    asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(k.x), "=r"(k.y), "=r"(k.z), "=r"(k.w)
-                 : "r"(at.bars + 8 * INFOS + INFO * (unit % RING))
-                 : "memory");
+    uint4 k = {};
+    if ((threadIdx.x & 31) == 0)
+        asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(k.x), "=r"(k.y), "=r"(k.z), "=r"(k.w)
+                     : "r"(at.bars + 8 * INFOS + INFO * (unit % RING))
+                     : "memory");
+    k.x = __shfl_sync(0xffffffffu, k.x, 0), k.y = __shfl_sync(0xffffffffu, k.y, 0);
+    k.z = __shfl_sync(0xffffffffu, k.z, 0), k.w = __shfl_sync(0xffffffffu, k.w, 0);
     return k;
 }
 SWAN_DEV bool unit_last(const stream_at &at, int unit)
 {
-    uint32_t last;
-    asm volatile("ld.shared.b32 %0, [%1];" : "=r"(last) : "r"(at.bars + 8 * INFOS + INFO * (unit % RING) + 16) : "memory");
+    uint32_t last = 0;
+    if ((threadIdx.x & 31) == 0)
+        asm volatile("ld.shared.b32 %0, [%1];" : "=r"(last) : "r"(at.bars + 8 * INFOS + INFO * (unit % RING) + 16) : "memory");
     return __shfl_sync(0xffffffffu, last, 0); /* tells the compiler that the warp agrees */
 }
 
@@ -343,7 +345,7 @@ __global__ void __launch_bounds__(384, 1) sparse_bf16(const __grid_constant__ pa
         swan_mbar_init(bars + 8 * Q_FULL, 1);
         swan_mbar_init(bars + 8 * Q_EMPTY, 1);
         for (int i = 0; i < RING; i++) {
-            swan_mbar_init(bars + 8 * (FULL + i), 1);
+            swan_mbar_init(bars + 8 * (FULL + i), 32);
             swan_mbar_init(bars + 8 * (EMPTY + i), 4);
         }
         swan_mbar_init_fence();
