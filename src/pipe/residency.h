@@ -2,14 +2,14 @@
  * runs, and loads by the answer.
  *
  * Goal: the fewest bytes over the bus a video. Parts differ in how often a video reads them: what steps read in every pass, what a prompt
- * needs once. So as many layers as fit are resident, those of the first kind first. A part of which any layer is away costs a session
- * two places of a layer; these lie among a phase's activations and are free where another phase needs more. */
+ * needs once. So as many layers as fit are resident, and as a rule those of the first kind before the others. A part of which any layer
+ * is away costs a session two places of a layer; these lie among a phase's activations and are free where another phase needs more. */
 #ifndef SWAN_PIPE_RESIDENCY_H
 #define SWAN_PIPE_RESIDENCY_H
 
 #include "base/status.h"
 
-/* What may be away, in the order in which it is kept. */
+/* What may be away. */
 enum {
     SWAN_PART_BLOCKS,      /* of the transformer: what every step reads (SWAN_WAN_STEPS) */
     SWAN_PART_BLOCK_TEXTS, /* keys and values of the prompt, in groups of blocks (SWAN_WAN_TEXTS) */

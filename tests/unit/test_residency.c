@@ -56,14 +56,15 @@ static void more_memory_is_never_worse(void **state)
     assert_int_equal(r.device_bytes, least); /* what would be enough */
     assert_true(swan_residency_choose(&s, least, &before));
     assert_int_equal(before.away[SWAN_PART_BLOCKS], 30);
-    for (uint64_t allowed = least; allowed <= all; allowed += 7) {
+    for (uint64_t allowed = least; allowed <= all; allowed += 97) {
         uint64_t device;
         assert_true(swan_residency_choose(&s, allowed, &r));
         assert_true(r.device_bytes <= allowed);
         assert_true(bus_of(&s, r.away, &device) == r.bus_bytes);
         assert_int_equal(device, r.device_bytes);
         assert_true(r.bus_bytes <= before.bus_bytes);
-        if (r.away[SWAN_PART_BLOCKS]) assert_int_equal(r.away[SWAN_PART_TEXT_LAYERS], 24); /* those are read once a video */
+        /* a layer of the encoder is read once a video, so it goes before blocks that take as much; one may stay where a few blocks fewer are in its way */
+        if (r.away[SWAN_PART_BLOCKS] > 2) assert_int_equal(r.away[SWAN_PART_TEXT_LAYERS], 24);
         before = r;
     }
     /* the goal: 8 GB hold all blocks; 4 GB too, with 640 MiB of CUDA's */
@@ -76,11 +77,11 @@ static void more_memory_is_never_worse(void **state)
     assert_true(r.away[SWAN_PART_BLOCKS] > 10 && r.away[SWAN_PART_BLOCKS] < 20);
 }
 
-/* Beside every other way to place small models: none that fits moves fewer bytes, when a layer is worth the same wherever it stands. */
+/* Beside every other way to place small models, of which some layers are larger than others: none that fits moves fewer bytes. */
 static void nothing_is_better(void **state)
 {
     (void)state;
-    swan_residency_sizes s = {.fixed_bytes = 5, .part = {{4, 6, 3}, {4, 6, 1}, {3, 6, 1}, {1, 6, 0}}};
+    swan_residency_sizes s = {.fixed_bytes = 5, .part = {{4, 6, 3}, {4, 2, 1}, {3, 23, 1}, {1, 31, 0}}};
     for (int set = 0; set < SWAN_RESIDENCIES; set++) s.session_bytes[set] = (uint64_t)(10 + (set & 1) * 12 + (set & 2) * 3 + (set & 4) * 2);
     for (int set = 0; set < SWAN_RESIDENCIES; set++)
         if (!(set & 2)) s.session_bytes[set] += 9; /* a part that is whole may want more of a session */
@@ -88,7 +89,7 @@ static void nothing_is_better(void **state)
     for (uint64_t allowed = 0; allowed <= most + 1; allowed++) {
         double best = 1e9;
         for (int n = 0; n < 5 * 5 * 4 * 2; n++) {
-            const int away[SWAN_PARTS] = {n % 5, n / 5 % 5, n / 25 % 4, n / 100};
+            const int away[SWAN_PARTS] = {n % 5, n / 5 % 5, n / 25 % 4, n / 100}; /* another order than the choice's */
             uint64_t device;
             double bus = bus_of(&s, away, &device);
             if (device <= allowed && bus < best) best = bus;
