@@ -10,7 +10,6 @@ dir=${1:-build/check-cuda}
 # kernel, architecture, bytes of spill stores that are known (dense with 64 keys is not picked on sm_120)
 allowed="
 vsa_coarse_mma<12> sm_90 12
-linear_bf16<5> sm_90a 20
 dense_bf16_mma<128,64,false> sm_120 16
 dense_bf16_mma<128,64,true> sm_120 32
 "

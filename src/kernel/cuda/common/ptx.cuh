@@ -129,6 +129,12 @@ SWAN_DEV void swan_tma_store_2d(const CUtensorMap *map, uint32_t src, int x, int
                  "r"(x), "r"(y)
                  : "memory");
 }
+SWAN_DEV void swan_tma_store_2d(const CUtensorMap *map, uint32_t src, int x, int y, uint64_t hint)
+{
+    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group.L2::cache_hint [%0, {%2,%3}], [%1], %4;" ::"l"(map), "r"(src),
+                 "r"(x), "r"(y), "l"(hint)
+                 : "memory");
+}
 SWAN_DEV void swan_tma_commit(void) { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 /* Waits until at most N of this thread's store groups still read shared memory. */
 template <int N> SWAN_DEV void swan_tma_wait_read(void)
@@ -149,6 +155,15 @@ SWAN_DEV uint32_t swan_cluster_rank(void)
     uint32_t r;
     asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
     return r;
+}
+/* 16 bytes to the same offset in CTA `cta` of the cluster. */
+SWAN_DEV void swan_cluster_store(uint32_t addr, uint32_t cta, const float4 &v)
+{
+    asm volatile("{\n\t.reg .b32 remote;\n\t"
+                 "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+                 "st.shared::cluster.v4.f32 [remote], {%2,%3,%4,%5};\n\t}" ::"r"(addr),
+                 "r"(cta), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w)
+                 : "memory");
 }
 SWAN_DEV void swan_cluster_sync(void)
 {

@@ -69,8 +69,11 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
 #define SWAN_WG_S14 "%112,%113,%114,%115,%116,%117,%118,%119,"
 #define SWAN_WG_S15 "%120,%121,%122,%123,%124,%125,%126,%127"
 #define SWAN_WG_L32 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 "%24,%25,%26,%27,%28,%29,%30,%31"
+#define SWAN_WG_L40 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 SWAN_WG_S3 "%32,%33,%34,%35,%36,%37,%38,%39"
 #define SWAN_WG_L48 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 SWAN_WG_S3 SWAN_WG_S4 "%40,%41,%42,%43,%44,%45,%46,%47"
 #define SWAN_WG_L64 SWAN_WG_S0 SWAN_WG_S1 SWAN_WG_S2 SWAN_WG_S3 SWAN_WG_S4 SWAN_WG_S5 SWAN_WG_S6 SWAN_WG_S7
+#define SWAN_WG_L80 SWAN_WG_L64 "," SWAN_WG_S8 "%72,%73,%74,%75,%76,%77,%78,%79"
+#define SWAN_WG_L96 SWAN_WG_L64 "," SWAN_WG_S8 SWAN_WG_S9 SWAN_WG_S10 "%88,%89,%90,%91,%92,%93,%94,%95"
 #define SWAN_WG_L128                                                                                                 \
     SWAN_WG_L64 "," SWAN_WG_S8 SWAN_WG_S9 SWAN_WG_S10 SWAN_WG_S11 SWAN_WG_S12 SWAN_WG_S13 SWAN_WG_S14 SWAN_WG_S15
 
@@ -78,8 +81,11 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]),      \
         "+f"(d[i + 7])
 #define SWAN_WG_D32(i) SWAN_WG_D8(i), SWAN_WG_D8(i + 8), SWAN_WG_D8(i + 16), SWAN_WG_D8(i + 24)
+#define SWAN_WG_D40 SWAN_WG_D32(0), SWAN_WG_D8(32)
 #define SWAN_WG_D48 SWAN_WG_D32(0), SWAN_WG_D8(32), SWAN_WG_D8(40)
 #define SWAN_WG_D64 SWAN_WG_D32(0), SWAN_WG_D32(32)
+#define SWAN_WG_D80 SWAN_WG_D64, SWAN_WG_D8(64), SWAN_WG_D8(72)
+#define SWAN_WG_D96 SWAN_WG_D64, SWAN_WG_D32(64)
 #define SWAN_WG_D128 SWAN_WG_D64, SWAN_WG_D32(64), SWAN_WG_D32(96)
 
 /* d = (keep ? d : 0) + A B for one k16; A [64, 16] and B [16, N] through descriptors, both K-major. a,b,p: operand
@@ -94,8 +100,11 @@ template <int N> SWAN_DEV void swan_wgmma_pin(uint32_t (&d)[N])
                      : "l"(da), "l"(db), "r"(keep));                                                                 \
     }
 SWAN_WG_SS(swan_wgmma_ss, "bf16", 64, SWAN_WG_L32, SWAN_WG_D32(0), 32, 33, 34)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 80, SWAN_WG_L40, SWAN_WG_D40, 40, 41, 42)
 SWAN_WG_SS(swan_wgmma_ss, "bf16", 96, SWAN_WG_L48, SWAN_WG_D48, 48, 49, 50)
 SWAN_WG_SS(swan_wgmma_ss, "bf16", 128, SWAN_WG_L64, SWAN_WG_D64, 64, 65, 66)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 160, SWAN_WG_L80, SWAN_WG_D80, 80, 81, 82)
+SWAN_WG_SS(swan_wgmma_ss, "bf16", 192, SWAN_WG_L96, SWAN_WG_D96, 96, 97, 98)
 SWAN_WG_SS(swan_wgmma_ss, "bf16", 256, SWAN_WG_L128, SWAN_WG_D128, 128, 129, 130)
 SWAN_WG_SS(swan_wgmma_ss_f16, "f16", 64, SWAN_WG_L32, SWAN_WG_D32(0), 32, 33, 34)
 SWAN_WG_SS(swan_wgmma_ss_f16, "f16", 128, SWAN_WG_L64, SWAN_WG_D64, 64, 65, 66)
