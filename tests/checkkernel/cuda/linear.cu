@@ -1,8 +1,5 @@
-/* Matrix products with their epilogues against fp64 on sampled outputs; timed beside cuBLASLt. */
+/* Matrix products with their epilogues against fp64 on sampled outputs. products.cu times the large ones. */
 #include "check.cuh"
-
-#include <cublasLt.h>
-#include <dlfcn.h>
 
 namespace
 {
@@ -104,79 +101,6 @@ void run_case(const char *name, const linear_fn &f, const shape &c)
     const verdict v = judge(got, ref, plain, n);
     report(v.worst <= 1 && margins && bad == 0 && repeat, label,
            "worst %.3f of bound, rel %.2e, margins %d, bad %ld, repeat %d", v.worst, v.rel, margins, bad, repeat);
-}
-
-/* cuBLASLt, loaded at run time; the best of the heuristic's first eight algorithms. Returns ms, or 0 when it is not
- * there. */
-struct lt_api {
-    void *lib = nullptr;
-#define LT(name) decltype(&name) p_##name = nullptr;
-#define LT_ALL                                                                                                       \
-    LT(cublasLtCreate)                                                                                               \
-    LT(cublasLtMatmul)                                                                                               \
-    LT(cublasLtMatmulDescCreate)                                                                                     \
-    LT(cublasLtMatmulDescSetAttribute) LT(cublasLtMatrixLayoutCreate) LT(cublasLtMatmulPreferenceCreate)             \
-        LT(cublasLtMatmulPreferenceSetAttribute) LT(cublasLtMatmulAlgoGetHeuristic)
-    LT_ALL
-#undef LT
-    lt_api()
-    {
-        for (const char *n : {"libcublasLt.so.13", "libcublasLt.so", "/usr/local/cuda/lib64/libcublasLt.so.13"})
-            if (!lib) lib = dlopen(n, RTLD_NOW);
-        if (!lib) {
-            printf("cuBLASLt not found: %s\n", dlerror());
-            return;
-        }
-#define LT(name) p_##name = (decltype(&name))dlsym(lib, #name);
-        LT_ALL
-#undef LT
-    }
-};
-
-float cublas_ms(const swan_linear_bf16_args &a)
-{
-    static lt_api api;
-    static cublasLtHandle_t handle;
-    static void *ws;
-    const size_t ws_bytes = 64 << 20;
-    if (!api.lib) return 0;
-    if (!handle) {
-        CK(api.p_cublasLtCreate(&handle));
-        CK(cudaMalloc(&ws, ws_bytes));
-    }
-    cublasLtMatmulDesc_t d;
-    cublasLtMatrixLayout_t la, lb, lc;
-    cublasLtMatmulPreference_t pref;
-    const cublasOperation_t T = CUBLAS_OP_T;
-    CK(api.p_cublasLtMatmulDescCreate(&d, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    CK(api.p_cublasLtMatmulDescSetAttribute(d, CUBLASLT_MATMUL_DESC_TRANSA, &T, sizeof T));
-    void *bias16 = nullptr;
-    if (a.bias) { /* its bias has the output's type */
-        const cublasLtEpilogue_t e =
-            a.epilogue == SWAN_EPI_GELU ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-        CK(cudaMalloc(&bias16, a.N * 2));
-        CK(cudaMemset(bias16, 0, a.N * 2));
-        CK(api.p_cublasLtMatmulDescSetAttribute(d, CUBLASLT_MATMUL_DESC_EPILOGUE, &e, sizeof e));
-        CK(api.p_cublasLtMatmulDescSetAttribute(d, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias16, sizeof bias16));
-    }
-    CK(api.p_cublasLtMatrixLayoutCreate(&la, CUDA_R_16BF, a.K, a.N, a.K));
-    CK(api.p_cublasLtMatrixLayoutCreate(&lb, CUDA_R_16BF, a.K, a.M, a.ldx));
-    CK(api.p_cublasLtMatrixLayoutCreate(&lc, CUDA_R_16BF, a.N, a.M, a.ldy));
-    CK(api.p_cublasLtMatmulPreferenceCreate(&pref));
-    CK(api.p_cublasLtMatmulPreferenceSetAttribute(pref, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &ws_bytes,
-                                                  sizeof ws_bytes));
-    cublasLtMatmulHeuristicResult_t hr[8];
-    int got = 0;
-    float best = 1e9f;
-    const float one = 1, beta = a.epilogue >= SWAN_EPI_ADD ? 1.0f : 0.0f;
-    if (api.p_cublasLtMatmulAlgoGetHeuristic(handle, d, la, lb, lc, lc, pref, 8, hr, &got) || !got) return 0;
-    for (int i = 0; i < got; i++)
-        best = std::min(best, time_ms(7, [&](int) {
-                            CK(api.p_cublasLtMatmul(handle, d, &one, a.w, la, a.x, lb, &beta, a.y, lc, a.y, lc,
-                                                    &hr[i].algo, ws, ws_bytes, 0));
-                        }));
-    cudaFree(bias16);
-    return best;
 }
 
 const struct {
@@ -315,6 +239,12 @@ void check_linear(bool quick)
                            : std::vector<int>{1, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000})
             run_case(r.name, r.f, {M, 256, 192, SWAN_EPI_NONE, true, false});
         for (int K : {8, 56, 64, 72, 256, 320}) run_case(r.name, r.f, {200, 136, K, SWAN_EPI_NONE, false, false});
+        if (r.fast) { /* sizes that take sm90's wide tiles, too */
+            for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
+                if (!quick || epi == SWAN_EPI_GATED_ADD) run_case(r.name, r.f, {4103, 520, 136, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
+            for (int K : {8, 64, 72, 1000})
+                if (!quick) run_case(r.name, r.f, {2057, 904, K, SWAN_EPI_ADD, true, false});
+        }
         if (!quick)
             for (int N : {8, 248, 256, 264, 520, 1536})
                 run_case(r.name, r.f, {300, N, 512, SWAN_EPI_GELU, true, true});
@@ -343,32 +273,5 @@ void bench_linear()
             }
         cudaStreamDestroy(stream);
     }
-    const struct {
-        const char *name;
-        int N, K;
-        swan_epilogue epi;
-    } shapes[] = {{"QKV", 4608, 1536, SWAN_EPI_NONE},       {"O gated", 1536, 1536, SWAN_EPI_GATED_ADD},
-                  {"FFN1 gelu", 8960, 1536, SWAN_EPI_GELU}, {"FFN2 gated", 1536, 8960, SWAN_EPI_GATED_ADD},
-                  {"O plain", 1536, 1536, SWAN_EPI_NONE},   {"FFN1 plain", 8960, 1536, SWAN_EPI_NONE}};
-    for (int M : {32760, 23296}) {
-        matrix x(M, 8960), w(8960, 1536), y(M, 8960);
-        buffer b(8960 * 4), g(8960 * 4);
-        fill(x), fill(w, 0.02f), fill(y);
-        fill_f32(b.at<float>(), 8960, 1.0f, 0.0f), fill_f32(g.at<float>(), 8960, 0.1f, 0.0f);
-        for (auto &s : shapes) {
-            swan_linear_bf16_args a = {};
-            a.x = x.p(), a.w = w.p(), a.bias = b.at<float>(), a.gate = g.at<float>(), a.y = y.p();
-            a.M = M, a.N = s.N, a.K = s.K, a.ldx = s.K, a.ldy = s.N, a.epilogue = s.epi;
-            const double flop = 2.0 * M * s.N * s.K;
-            const float lt0 = cublas_ms(a);
-            float ms[3] = {};
-            for (int i = 0; i < 3; i++)
-                if (rows[i].fast && wanted(rows[i].name)) ms[i] = time_ms(15, [&](int) { CK(rows[i].f(&a)); });
-            const float lt1 = cublas_ms(a), lt = std::min(lt0, lt1);
-            for (int i = 0; i < 3; i++)
-                if (ms[i] > 0)
-                    printf("%-16s %-10s M=%d N=%d K=%d  %7.3f ms  %6.1f TFLOPS   cuBLASLt (best of 8) %6.1f\n", rows[i].name,
-                           s.name, M, s.N, s.K, ms[i], flop / ms[i] * 1e-9, lt > 0 ? flop / lt * 1e-9 : 0.0);
-        }
-    }
+    if (wanted("linear.bf16 sm90") || wanted("linear.bf16 mma")) bench_products();
 }
