@@ -35,6 +35,9 @@ typedef struct swan_linear_args {
 typedef swan_linear_args swan_linear_f32_args;  /* weights F32 */
 typedef swan_linear_args swan_linear_bf16_args; /* weights BF16 */
 typedef swan_linear_args swan_linear_f16_args;  /* weights F16 */
+/* y = gelu_tanh(x Wg^T) * (x Wu^T): w holds Wg [N, K] and behind it Wu [N, K], BF16. No bias, gate or epilogue. What gelu gives may be
+ * rounded to the activations' format before it is multiplied. */
+typedef swan_linear_args swan_linear_gelu_mul_args;
 
 /* y[l, :] = (x[l, :] - mean) / sqrt(var + eps) * (scale + scale_offset) + shift, statistics over D in at least fp32.
  * Modulation: scale_offset 1. Affine layer norm: scale = weight, shift = bias, scale_offset 0. y may be x. */

@@ -33,6 +33,7 @@ typedef struct swan_stream {
     X(linear, f32)                                                                                                     \
     X(linear, bf16)                                                                                                    \
     X(linear, f16)                                                                                                     \
+    X(linear, gelu_mul)                                                                                                \
     X(norm, layer)                                                                                                     \
     X(norm, rms)                                                                                                       \
     X(attn, dense)                                                                                                     \

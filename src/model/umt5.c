@@ -193,8 +193,7 @@ static swan_status feed_forward(const swan_umt5_config *c, const swan_umt5_layer
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->width, "umt5.h", &h));
     SWAN_TRY(swan_ctx_tensor_2d(ctx, x->ne[0], c->ffn, "umt5.f", &f));
     SWAN_TRY(swan_op_rms_norm(ctx, x, &w->norm2, c->eps, NULL, &h));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->gate, SWAN_EPI_GELU, NULL, &f));
-    SWAN_TRY(swan_op_linear(ctx, &h, &w->up, SWAN_EPI_MUL, NULL, &f));
+    SWAN_TRY(swan_op_linear_gelu_mul(ctx, &h, &w->gate, &w->up, &f));
     SWAN_TRY(swan_op_linear(ctx, &f, &w->down, SWAN_EPI_ADD, NULL, x));
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;

@@ -38,3 +38,22 @@ swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linea
     default: return swan_op_mismatch("linear weight type", x, w);
     }
 }
+
+swan_status swan_op_linear_gelu_mul(swan_ctx *ctx, const swan_tensor *x, const swan_linear *gate, const swan_linear *up, swan_tensor *y)
+{
+    const swan_linear *const both[] = {gate, up};
+    const swan_tensor *w = &gate->weight;
+    swan_linear joined;
+    SWAN_OP_CHECK(!gate->bias.data && !up->bias.data, "gated linear bias", &gate->bias, &up->bias);
+    if (swan_ctx_on_host(ctx) || w->dtype != SWAN_BF16 || !swan_linear_join(both, 2, &joined)) {
+        SWAN_TRY(swan_op_linear(ctx, x, gate, SWAN_EPI_GELU, NULL, y));
+        return swan_op_linear(ctx, x, up, SWAN_EPI_MUL, NULL, y);
+    }
+    SWAN_OP_CHECK(x->ndim == 2 && w->ndim == 2 && x->ne[1] == w->ne[1], "gated linear", x, w);
+    SWAN_OP_CHECK(y->ndim == 2 && y->ne[0] == x->ne[0] && y->ne[1] == w->ne[0], "gated linear", y, w);
+    swan_linear_gelu_mul_args args = {.x = x->data, .w = w->data, .y = y->data, .M = x->ne[0], .N = w->ne[0], .K = w->ne[1],
+                                      .ldx = x->ne[1], .ldy = y->ne[1], .epilogue = SWAN_EPI_NONE};
+    swan_op_cost cost = {4.0 * (double)args.M * (double)args.N * (double)args.K, swan_op_bytes(x) + 2 * swan_op_bytes(w) + swan_op_bytes(y)};
+    SWAN_OP_CALL_WS(ctx, x->dtype, linear_gelu_mul, args, cost, y);
+    return SWAN_OK;
+}

@@ -16,6 +16,8 @@ bool swan_linear_join(const swan_linear *const *layer, int count, swan_linear *o
 /* y = epilogue(x W^T + b). x [M, K], y [M, N]; gate f32 [N] only with GATED_ADD. */
 swan_status swan_op_linear(swan_ctx *ctx, const swan_tensor *x, const swan_linear *layer, swan_epilogue epilogue,
                            const swan_tensor *gate, swan_tensor *y);
+/* y = gelu(x gate^T) * (x up^T), layers without biases. x [M, K], y [M, N]. In one launch on a GPU where both lie behind each other. */
+swan_status swan_op_linear_gelu_mul(swan_ctx *ctx, const swan_tensor *x, const swan_linear *gate, const swan_linear *up, swan_tensor *y);
 /* Layer norm with modulation: y = LN(x) * (1 + scale) + shift; scale, shift f32 [D]. */
 swan_status swan_op_modulated_norm(swan_ctx *ctx, const swan_tensor *x, const float *scale, const float *shift, float eps,
                                    swan_tensor *y);

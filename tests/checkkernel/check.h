@@ -88,7 +88,7 @@ typedef struct check {
 
 typedef void check_test(check *c);
 /* The test of a slot, one file a family; the table of them is in run.c. */
-check_test check_linear, check_norm_layer, check_norm_rms, check_attn_dense, check_attn_block_sparse, check_vsa_pool,
+check_test check_linear, check_linear_gelu_mul, check_norm_layer, check_norm_rms, check_attn_dense, check_attn_block_sparse, check_vsa_pool,
     check_vsa_coarse, check_vsa_combine, check_embed_rows, check_embed_timestep, check_embed_patchify,
     check_embed_unpatchify, check_elem_combine, check_elem_map, check_conv_conv3x3, check_conv_up2x2, check_image_from_latent,
     check_image_to_rgb8, check_image_to_i420;

@@ -1,6 +1,7 @@
-/* linear.f32, linear.bf16, linear.f16 */
+/* linear.f32, linear.bf16, linear.f16, linear.gelu_mul */
 #include <math.h>
 
+#include "base/half.h"
 #include "check.h"
 
 static double epilogue(swan_epilogue e, double r, double y, double gate)
@@ -121,5 +122,62 @@ void check_linear(check *c)
                    (swan_epilogue)check_get(line, "epilogue", 0), true, CHECK_RANDOM};
         s.M = check_rows(c, s.M, (double)s.M * (double)s.N * (double)s.K);
         one(c, &s);
+    }
+}
+
+/* ---- gelu_mul ---- */
+
+static void gelu_mul_element(check *c, const shape *s, check_buf *const b[3], int64_t m, int64_t n)
+{
+    const float *x = b[0]->f + m * s->K, *gate = b[1]->f + n * s->K, *up = b[1]->f + (s->N + n) * s->K;
+    double g = 0, u = 0, sum_g = 0, sum_u = 0;
+    float twin_g = 0, twin_u = 0;
+    for (int64_t k = 0; k < s->K; k++) {
+        g += (double)x[k] * gate[k];
+        u += (double)x[k] * up[k];
+        sum_g += fabs((double)x[k] * gate[k]);
+        sum_u += fabs((double)x[k] * up[k]);
+        twin_g += x[k] * gate[k];
+        twin_u += x[k] * up[k];
+    }
+    double a = epilogue(SWAN_EPI_GELU, g, 0, 0);
+    float twin = twin_epilogue(SWAN_EPI_GELU, twin_g, 0, 0);
+    if (c->row->format == SWAN_BF16) twin = swan_bf16_to_f32(swan_f32_to_bf16(twin)); /* two products meet in y */
+    check_value(c, b[2], m, n, a * u, twin * twin_u, sum_g * fabs(u) + fabs(a) * sum_u);
+}
+
+static void gelu_mul_one(check *c, const shape *s)
+{
+    if (!check_begin(c, "M=%ld N=%ld K=%ld pad=%ld %s", (long)s->M, (long)s->N, (long)s->K, (long)s->pad, check_fill_name(s->fill))) return;
+    check_buf *x = check_input(c, c->row->format, s->M, s->K, s->pad, s->fill, 1);
+    check_buf *w = check_input(c, SWAN_BF16, 2 * s->N, s->K, 0, CHECK_RANDOM, 1 / sqrt((double)s->K));
+    check_buf *y = check_new(c, CHECK_OUT, c->row->format, s->M, s->N, s->pad ? s->pad + 3 : 0);
+    check_buf *const all[3] = {x, w, y};
+    for (int64_t i = 0; i < s->M * s->N; i++)
+        if (check_wants(c, i, s->M * s->N, 1000000 / s->K)) gelu_mul_element(c, s, all, i / s->N, i % s->N);
+    check_work(c, 4.0 * (double)(s->M * s->N * s->K), (double)(s->M * s->K + s->M * s->N) * check_size(c) + 4 * (double)(s->N * s->K));
+    swan_linear_gelu_mul_args a = {.x = x->data, .w = w->data, .y = y->data, .M = s->M, .N = s->N, .K = s->K, .ldx = x->ld, .ldy = y->ld};
+    check_run(c, &a, &a.workspace);
+}
+
+void check_linear_gelu_mul(check *c)
+{
+    for (int i = 0, n = 0; !c->bench && i < CHECK_SIZES * 3; i++, n++) {
+        shape s = {.M = check_between(c, 1, 40), .N = check_between(c, 1, 70), .K = check_between(c, 1, 90)};
+        *(i % 3 == 0 ? &s.M : i % 3 == 1 ? &s.N : &s.K) = check_sizes[i / 3];
+        s.pad = n % 4 == 1 ? 5 : 0;
+        s.fill = n % 2 ? CHECK_RANDOM : (check_fill)(n / 2 % CHECK_FILLS);
+        gelu_mul_one(c, &s);
+    }
+    for (int i = 0; !c->bench && i < 6; i++) { /* what the rows for few tokens take: as many rows as UMT5-XXL, strides of 8 */
+        shape s = {(const int[]){1, 33, 64, 65, 100, 128}[i], 10240, i % 3 ? 24 : 72, i % 2 ? 8 : 0, SWAN_EPI_NONE, false,
+                   i == 2 ? CHECK_OUTLIER : CHECK_RANDOM};
+        gelu_mul_one(c, &s);
+    }
+    const check_line *line;
+    for (int at = 0; (line = check_next_line(c, "gelu_mul", &at));) {
+        shape s = {.M = check_get(line, "M", 1), .N = check_get(line, "N", 1), .K = check_get(line, "K", 1), .fill = CHECK_RANDOM};
+        s.M = check_rows(c, s.M, 2 * (double)s.M * (double)s.N * (double)s.K);
+        gelu_mul_one(c, &s);
     }
 }

@@ -72,6 +72,7 @@ static swan_status erf_gelu(swan_stream *stream, const swan_linear_f32_args *a)
     }
     return SWAN_OK;
 }
+BEFORE(gelu_mul_last_k, linear_gelu_mul, b.K--;)
 static swan_status bf16_as_f16(swan_stream *stream, const swan_linear_bf16_args *a) { return swan_linear_f16_ref(stream, a); }
 static swan_status f16_as_bf16(swan_stream *stream, const swan_linear_f16_args *a) { return swan_linear_bf16_ref(stream, a); }
 
@@ -292,6 +293,7 @@ static const mutation mutations[] = {
     M(linear_f32, drops_bias), M(linear_f32, misses_last_column), M(linear_f32, misses_last_row), M(linear_f32, overwrites),
     M(linear_f32, drops_gate), M(linear_f32, silu_for_gelu), M(linear_f32, erf_gelu), M(linear_f32, ldy_is_n),
     M(linear_f32, misses_last_k), M(linear_f32, rounds_to_bf16), M(linear_bf16, bf16_as_f16), M(linear_f16, f16_as_bf16),
+    M(linear_gelu_mul, gelu_mul_last_k),
     M(norm_layer, layer_eps), M(norm_layer, layer_offset), M(norm_layer, layer_ld), M(norm_layer, layer_one_pass),
     M(norm_rms, rms_eps), M(norm_rms, rms_no_rope), M(norm_rms, rms_of_head), M(norm_rms, rms_first_rope),
     M(attn_dense, dense_scale), M(attn_dense, dense_last_key), M(attn_dense, dense_key_bias), M(attn_dense, dense_rel_bias),

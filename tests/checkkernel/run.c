@@ -21,6 +21,7 @@ static check_test *const tests[SWAN_SLOT_COUNT] = {
     [SWAN_SLOT_linear_f32] = check_linear,
     [SWAN_SLOT_linear_bf16] = check_linear,
     [SWAN_SLOT_linear_f16] = check_linear,
+    [SWAN_SLOT_linear_gelu_mul] = check_linear_gelu_mul,
     [SWAN_SLOT_norm_layer] = check_norm_layer,
     [SWAN_SLOT_norm_rms] = check_norm_rms,
     [SWAN_SLOT_attn_dense] = check_attn_dense,

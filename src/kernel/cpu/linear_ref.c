@@ -1,4 +1,4 @@
-/* linear.f32, linear.bf16, linear.f16: y = epilogue(x W^T + bias), one dot product in fp64 at a time. */
+/* linear.f32, linear.bf16, linear.f16, linear.gelu_mul: y = epilogue(x W^T + bias), one dot product in fp64 at a time. */
 #include <math.h>
 
 #include "base/half.h"
@@ -51,6 +51,25 @@ static void task(void *arg, int64_t index, int worker)
     }
 }
 
+static void gelu_mul_task(void *arg, int64_t index, int worker)
+{
+    (void)worker;
+    const job *j = arg;
+    const swan_linear_args *a = j->a;
+    int64_t m = index / j->column_blocks, first = index % j->column_blocks * COLUMNS;
+    int64_t end = first + COLUMNS < a->N ? first + COLUMNS : a->N;
+    const swan_linear_args gelu = {.epilogue = SWAN_EPI_GELU};
+    const float *x = (const float *)a->x + m * a->ldx;
+    for (int64_t n = first; n < end; n++) {
+        double gate = 0, up = 0;
+        for (int64_t k = 0; k < a->K; k++) {
+            gate += x[k] * weight_at(j, n * a->K + k);
+            up += x[k] * weight_at(j, (a->N + n) * a->K + k);
+        }
+        ((float *)a->y)[m * a->ldy + n] = (float)(epilogue(&gelu, gate, 0, n) * up);
+    }
+}
+
 static swan_status run(const swan_stream *stream, const swan_linear_args *a, swan_dtype weights)
 {
     job j = {a, weights, (a->N + COLUMNS - 1) / COLUMNS};
@@ -61,6 +80,12 @@ swan_status swan_linear_f32_ref(swan_stream *stream, const swan_linear_f32_args 
 swan_status swan_linear_bf16_ref(swan_stream *stream, const swan_linear_bf16_args *a)
 {
     return run(stream, a, SWAN_BF16);
+}
+
+swan_status swan_linear_gelu_mul_ref(swan_stream *stream, const swan_linear_gelu_mul_args *a)
+{
+    job j = {a, SWAN_BF16, (a->N + COLUMNS - 1) / COLUMNS};
+    return swan_cpu_run(stream, a->M * j.column_blocks, gelu_mul_task, &j);
 }
 
 swan_status swan_linear_f16_ref(swan_stream *stream, const swan_linear_f16_args *a) { return run(stream, a, SWAN_F16); }

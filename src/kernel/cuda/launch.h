@@ -25,6 +25,7 @@ struct CUstream_st; /* cudaStream_t is a pointer to it */
 SWAN_CUDA_NAIVE(linear_f32)
 SWAN_CUDA_NAIVE(linear_bf16)
 SWAN_CUDA_NAIVE(linear_f16)
+SWAN_CUDA_NAIVE(linear_gelu_mul)
 SWAN_CUDA_NAIVE(norm_layer)
 SWAN_CUDA_NAIVE(norm_rms)
 SWAN_CUDA_NAIVE(attn_dense)
@@ -55,6 +56,8 @@ SWAN_CUDA_FAST(vsa_coarse, mma)         /* head_dim 128, at most 1216 tiles (sha
 SWAN_CUDA_FAST(linear_bf16, sm90)       /* K and N multiples of 8 */
 SWAN_CUDA_FAST(linear_bf16, skinny)     /* M at most 128, K and N multiples of 8; wants a workspace */
 SWAN_CUDA_FAST(linear_bf16, skinny_sm90) /* the same, M at most 256 */
+SWAN_CUDA_FAST(linear_bf16, wide_sm90)     /* M at most 128, K a multiple of 8, N a multiple of 64, 80 or 96 that goes round */
+SWAN_CUDA_FAST(linear_gelu_mul, wide_sm90) /* the same, N a multiple of 80 */
 SWAN_CUDA_FAST(attn_dense, sm90)        /* head_dim 128; no rel_bias */
 SWAN_CUDA_FAST(attn_block_sparse, sm90) /* head_dim 128 */
 SWAN_CUDA_FAST(linear_bf16, mma)        /* K and N multiples of 8 */

@@ -116,6 +116,19 @@ size_t swan_linear_bf16_skinny_sm90_workspace(const swan_linear_bf16_args *a, co
     return swan_cuda_linear_bf16_skinny_sm90_bytes(a);
 }
 
+/* wide_sm90, and what it does not take by skinny_sm90. */
+swan_status swan_linear_bf16_wide_sm90(swan_stream *s, const swan_linear_bf16_args *a)
+{
+    int error = swan_cuda_linear_bf16_wide_sm90(s->cuda, a);
+    if (error == cudaErrorNotSupported) return swan_linear_bf16_skinny_sm90(s, a);
+    return error ? swan_cuda_status(error, "linear.bf16=wide_sm90") : SWAN_OK;
+}
+
+size_t swan_linear_bf16_wide_sm90_workspace(const swan_linear_bf16_args *a, const swan_stream *s)
+{
+    return swan_linear_bf16_skinny_sm90_workspace(a, s);
+}
+
 /* skinny for few rows, else mma. */
 swan_status swan_linear_bf16_mma_skinny(swan_stream *s, const swan_linear_bf16_args *a)
 {
@@ -127,10 +140,10 @@ size_t swan_linear_bf16_mma_skinny_workspace(const swan_linear_bf16_args *a, con
     return swan_linear_is_skinny(a) ? swan_linear_bf16_skinny_workspace(a, s) : 0;
 }
 
-/* skinny_sm90, sm90 and cublaslt, whichever the policy says. */
+/* wide_sm90, skinny_sm90, sm90 and cublaslt, whichever the policy says. */
 swan_status swan_linear_bf16_sm90_lt(swan_stream *s, const swan_linear_bf16_args *a)
 {
-    if (swan_linear_is_skinny_sm90(a)) return swan_linear_bf16_skinny_sm90(s, a);
+    if (swan_linear_is_skinny_sm90(a)) return swan_linear_bf16_wide_sm90(s, a);
     int error = swan_linear_prefers_cublaslt(a) ? swan_cublaslt_linear_bf16(s->cuda, a) : cudaErrorNotSupported;
     if (error == cudaErrorNotSupported) return swan_linear_bf16_sm90(s, a);
     return error ? swan_cuda_status(error, "linear.bf16=sm90_lt") : SWAN_OK;
@@ -140,4 +153,48 @@ size_t swan_linear_bf16_sm90_lt_workspace(const swan_linear_bf16_args *a, const 
 {
     if (swan_linear_is_skinny_sm90(a)) return swan_linear_bf16_skinny_sm90_workspace(a, s);
     return swan_linear_prefers_cublaslt(a) ? swan_linear_bf16_cublaslt_workspace(a, s) : 0;
+}
+
+/* linear.gelu_mul in two products, of which the second meets what the first one left in y. */
+typedef swan_status linear_bf16_row(swan_stream *, const swan_linear_bf16_args *);
+static swan_status gelu_mul_by(linear_bf16_row *row, swan_stream *s, const swan_linear_gelu_mul_args *a)
+{
+    swan_linear_args one = *a;
+    one.epilogue = SWAN_EPI_GELU;
+    SWAN_TRY(row(s, &one));
+    one.w = (const uint16_t *)a->w + a->N * a->K;
+    one.epilogue = SWAN_EPI_MUL;
+    return row(s, &one);
+}
+
+/* Both want the same. */
+static swan_linear_args gelu_mul_half(const swan_linear_gelu_mul_args *a)
+{
+    swan_linear_args one = *a;
+    one.epilogue = SWAN_EPI_GELU;
+    return one;
+}
+
+swan_status swan_linear_gelu_mul_mma_skinny(swan_stream *s, const swan_linear_gelu_mul_args *a)
+{
+    return gelu_mul_by(swan_linear_bf16_mma_skinny, s, a);
+}
+
+size_t swan_linear_gelu_mul_mma_skinny_workspace(const swan_linear_gelu_mul_args *a, const swan_stream *s)
+{
+    swan_linear_args one = gelu_mul_half(a);
+    return swan_linear_bf16_mma_skinny_workspace(&one, s);
+}
+
+swan_status swan_linear_gelu_mul_wide_sm90(swan_stream *s, const swan_linear_gelu_mul_args *a)
+{
+    int error = swan_cuda_linear_gelu_mul_wide_sm90(s->cuda, a);
+    if (error == cudaErrorNotSupported) return gelu_mul_by(swan_linear_bf16_sm90_lt, s, a);
+    return error ? swan_cuda_status(error, "linear.gelu_mul=wide_sm90") : SWAN_OK;
+}
+
+size_t swan_linear_gelu_mul_wide_sm90_workspace(const swan_linear_gelu_mul_args *a, const swan_stream *s)
+{
+    swan_linear_args one = gelu_mul_half(a);
+    return swan_linear_bf16_sm90_lt_workspace(&one, s);
 }

@@ -150,15 +150,63 @@ void check_skinny(const skinny_row &r, bool quick)
     }
 }
 
+/* What wide_sm90 leaves goes to skinny_sm90, as in the program. */
+int run_wide(cudaStream_t s, const swan_linear_bf16_args *a)
+{
+    const int e = swan_cuda_linear_bf16_wide_sm90(s, a);
+    return e == cudaErrorNotSupported ? swan_cuda_linear_bf16_skinny_sm90(s, a) : e;
+}
+const skinny_row wide_row = {"linear.bf16 wide_sm90", run_wide, swan_cuda_linear_bf16_skinny_sm90_bytes, 128};
+
+void check_wide(bool quick)
+{
+    auto f = [](const swan_linear_bf16_args *a) { return swan_cuda_linear_bf16_wide_sm90(0, a); };
+    const int N[] = {4096, 10240, 12288}; /* clusters for 64 rows, blocks of 80 and of 96 */
+    for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
+        for (int M : {33 + epi, 70 + 5 * epi})
+            run_case(wide_row.name, f, {M, N[(epi + M) % 3], 712, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
+    for (int M : quick ? std::vector<int>{1, 65, 128} : std::vector<int>{1, 7, 31, 32, 63, 64, 65, 96, 97, 127, 128})
+        for (int n : N) run_case(wide_row.name, f, {M, n, 200, SWAN_EPI_NONE, true, false});
+    for (int K : {8, 56, 64, 72, 256, 320}) run_case(wide_row.name, f, {20, N[K / 8 % 3], K, SWAN_EPI_ADD, false, false});
+    if (quick) return;
+    for (int M : {17, 64, 100, 128}) {
+        run_case(wide_row.name, f, {M, 12288, 4096, SWAN_EPI_NONE, false, false});
+        run_case(wide_row.name, f, {M, 10240, 4096, M == 64 ? SWAN_EPI_GELU : SWAN_EPI_MUL, false, false});
+        run_case(wide_row.name, f, {M, 4096, 4096, SWAN_EPI_ADD, false, false});
+        run_case(wide_row.name, f, {M, 4096, 10240, SWAN_EPI_ADD, false, M == 64});
+    }
+    for (int M : {1, 20, 64, 65, 128}) { /* the pair against two launches */
+        const int N = 10240, K = M == 128 ? 4096 : 520;
+        matrix x(M, K, 8), w(2 * N, K), y(M, N, 16, 70), z(M, N, 16, 70);
+        fill(x), fill(w, 1.0f / sqrtf((float)K), 0.02f);
+        swan_linear_bf16_args a = {};
+        a.x = x.p(), a.w = w.p(), a.y = y.p(), a.M = M, a.N = N, a.K = K, a.ldx = x.ld, a.ldy = y.ld;
+        CK(swan_cuda_linear_gelu_mul_wide_sm90(0, &a));
+        finish("pair");
+        a.y = z.p(), a.epilogue = SWAN_EPI_GELU;
+        CK(swan_cuda_linear_bf16_naive(0, &a, SWAN_BF16));
+        a.w = w.p() + (int64_t)N * K, a.epilogue = SWAN_EPI_MUL;
+        CK(swan_cuda_linear_bf16_naive(0, &a, SWAN_BF16));
+        const auto u = y.mem.host(), v = z.mem.host();
+        double num = 0, den = 0;
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++) {
+                const double p = __bfloat162float(((const bf16 *)u.data())[i * y.ld + j]), q = __bfloat162float(((const bf16 *)v.data())[i * y.ld + j]);
+                num += (p - q) * (p - q), den += q * q;
+            }
+        report(num <= 4e-5 * den && margins_intact(y), "wide pair", "M=%d rel %.2e margins %d", M, sqrt(num / den), margins_intact(y));
+    }
+}
+
 /* The text encoder with M tokens: its matrices one shape at a time, from 24 places so that they come from memory; all of them
  * as a graph; and that with everything between them. */
 struct encoder {
-    matrix w{24 * 47104, 4096}, x{256, 10240}, y{256, 10240}, h{256, 4096}, q{256, 4096}, k{256, 4096}, v{256, 4096};
-    buffer workspace{40 << 20}, weight{4096 * 4}, table{64 * 32 * 4}, ids{64 * 511 * 4}, bias{64 * 511 * 4};
+    matrix w{24 * 47104, 4096}, x{256, 4096}, f{256, 10240}, h{256, 4096}, qkv{256, 12288};
+    buffer workspace{80 << 20}, weight{4096 * 4}, table{64 * 32 * 4}, ids{64 * 511 * 4}, bias{64 * 511 * 4};
     const skinny_row *row = nullptr;
     encoder()
     {
-        fill(w, 0.02f), fill(x), fill(y), fill(h), fill(q), fill(k), fill(v);
+        fill(w, 0.02f), fill(x), fill(f), fill(h), fill(qkv);
         fill_f32(weight.at<float>(), 4096, 0.1f, 1.0f), fill_f32(table.at<float>(), 64 * 32, 1.0f, 0.0f);
         CK(cudaMemset(ids.at<int32_t>(), 0, ids.bytes));
     }
@@ -169,6 +217,12 @@ struct encoder {
         a.M = M, a.N = N, a.K = K, a.ldx = K, a.ldy = N, a.epilogue = epi;
         CK(row->run(s, &a));
     }
+    void pair(cudaStream_t s, int64_t at, int M) const
+    {
+        swan_linear_gelu_mul_args a = {};
+        a.x = h.p(), a.w = w.p() + at * 4096, a.y = f.p(), a.M = M, a.N = 10240, a.K = 4096, a.ldx = 4096, a.ldy = 10240;
+        CK(swan_cuda_linear_gelu_mul_wide_sm90(s, &a));
+    }
     void norm(cudaStream_t s, int M) const
     {
         swan_norm_rms_args a = {};
@@ -176,40 +230,48 @@ struct encoder {
         a.L = M, a.D = a.ldx = a.ldy = 4096, a.head_dim = 64;
         CK(swan_cuda_norm_rms_vec(s, &a));
     }
-    void attend(cudaStream_t s, int M) const
+    void biases(cudaStream_t s, int M) const
     {
         swan_embed_rows_args e = {};
         e.table = table.at<float>(), e.ids = ids.at<int32_t>(), e.y = bias.at<float>(), e.n = 64 * (2 * M - 1), e.D = 1;
         e.table_dtype = SWAN_F32;
         CK(swan_cuda_embed_rows_naive(s, &e, SWAN_F32));
+    }
+    void attend(cudaStream_t s, int M) const
+    {
         swan_attn_dense_args a = {};
-        a.q = q.p(), a.k = k.p(), a.v = v.p(), a.out = h.p(), a.rel_bias = bias.at<float>(), a.scale = 1;
-        a.Lq = a.Lk = M, a.heads = a.head_dim = 64, a.ldq = a.ldk = a.ldv = a.ldo = 4096;
+        a.q = qkv.p(), a.k = qkv.p() + 4096, a.v = qkv.p() + 8192, a.out = h.p(), a.rel_bias = bias.at<float>(), a.scale = 1;
+        a.Lq = a.Lk = M, a.heads = a.head_dim = 64, a.ldq = a.ldk = a.ldv = 12288, a.ldo = 4096;
         CK(swan_cuda_attn_dense_mma(s, &a));
     }
     void layers(cudaStream_t s, int M, bool all) const
     {
+        if (all) biases(s, M);
         for (int layer = 0; layer < 24; layer++) {
-            int64_t at = layer * 47104ll;
+            const int64_t at = layer * 47104ll;
             if (all) norm(s, M);
-            for (const matrix *to : {&q, &k, &v}) multiply(s, at, M, 4096, 4096, h, *to, SWAN_EPI_NONE), at += 4096;
+            multiply(s, at, M, 12288, 4096, h, qkv, SWAN_EPI_NONE);
             if (all) attend(s, M);
-            multiply(s, at, M, 4096, 4096, h, x, SWAN_EPI_ADD), at += 4096;
+            multiply(s, at + 12288, M, 4096, 4096, h, x, SWAN_EPI_ADD);
             if (all) norm(s, M);
-            multiply(s, at, M, 10240, 4096, h, y, SWAN_EPI_GELU), at += 10240;
-            multiply(s, at, M, 10240, 4096, h, y, SWAN_EPI_MUL), at += 10240;
-            multiply(s, at, M, 4096, 10240, y, x, SWAN_EPI_ADD);
+            if (row == &wide_row) {
+                pair(s, at + 16384, M);
+            } else {
+                multiply(s, at + 16384, M, 10240, 4096, h, f, SWAN_EPI_GELU);
+                multiply(s, at + 26624, M, 10240, 4096, h, f, SWAN_EPI_MUL);
+            }
+            multiply(s, at + 36864, M, 4096, 10240, f, x, SWAN_EPI_ADD);
         }
     }
 };
 
 void bench_skinny(encoder &e, cudaStream_t stream, int M)
 {
-    const int shapes[3][2] = {{4096, 4096}, {10240, 4096}, {4096, 10240}};
+    const int shapes[4][2] = {{4096, 4096}, {12288, 4096}, {10240, 4096}, {4096, 10240}};
     for (auto &s : shapes) {
         const float ms = time_ms(3, [&](int) {
             for (int i = 0; i < 48; i++)
-                e.multiply(0, i % 24 * 47104ll, M, s[0], s[1], s[1] > 4096 ? e.y : e.h, s[0] > 4096 ? e.y : e.q, SWAN_EPI_NONE);
+                e.multiply(0, i % 24 * 47104ll, M, s[0], s[1], s[1] > 4096 ? e.f : e.h, s[0] > 10240 ? e.qkv : s[0] > 4096 ? e.f : e.x, SWAN_EPI_NONE);
         }) / 48;
         printf("%s M=%d N=%d K=%d  %7.4f ms  %5.2f TB/s of W\n", e.row->name, M, s[0], s[1], ms, 2.0 * s[0] * s[1] / ms * 1e-9);
     }
@@ -257,21 +319,24 @@ void check_linear(bool quick)
     }
     for (auto &r : skinny_rows)
         if (wanted(r.name)) check_skinny(r, quick);
+    if (wanted(wide_row.name)) check_wide(quick);
 }
 
 void bench_linear()
 {
-    if (wanted(skinny_rows[0].name) || wanted(skinny_rows[1].name)) {
+    const skinny_row *const few[] = {&skinny_rows[0], &skinny_rows[1], &wide_row};
+    if (std::any_of(std::begin(few), std::end(few), [](auto *r) { return wanted(r->name); })) {
         encoder e;
         cudaStream_t stream;
         CK(cudaStreamCreate(&stream));
-        for (auto &r : skinny_rows)
+        for (auto *r : few)
             for (int M : {1, 32, 64, 96, 128, 256}) {
-                if (!wanted(r.name) || M > r.most) continue;
-                e.row = &r;
+                if (!wanted(r->name) || M > r->most) continue;
+                e.row = r;
                 bench_skinny(e, stream, M);
             }
         cudaStreamDestroy(stream);
     }
+    if (std::none_of(std::begin(rows), std::end(rows), [](auto &r) { return r.fast && wanted(r.name); })) return;
     if (wanted("linear.bf16 sm90") || wanted("linear.bf16 mma")) bench_products();
 }

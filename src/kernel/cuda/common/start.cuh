@@ -2,21 +2,22 @@
  *
  * swan_start: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, from
  * compute capability 9.0 up). Every thread of such a kernel executes swan_grid_wait() before it reads anything that a kernel
- * of the stream has written, and before its first write. */
+ * of the stream has written, and before its first write. cluster: blocks to a cluster, along x. */
 #ifndef SWAN_KERNEL_CUDA_COMMON_START_CUH
 #define SWAN_KERNEL_CUDA_COMMON_START_CUH
 
 #include <cuda_runtime.h>
 
 template <typename P>
-static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, size_t smem, cudaStream_t stream, const P &p)
+static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, size_t smem, cudaStream_t stream, const P &p,
+                              unsigned cluster = 1)
 {
     int dev = 0, major = 0;
     cudaError_t e;
     if ((e = cudaGetDevice(&dev)) || (e = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, dev))) return e;
     if (smem > 48 << 10 && (e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem))) return e;
     cudaLaunchConfig_t cfg = {};
-    cudaLaunchAttribute attr[1];
+    cudaLaunchAttribute attr[2];
     cfg.gridDim = grid;
     cfg.blockDim = dim3(threads);
     cfg.dynamicSmemBytes = smem;
@@ -25,6 +26,12 @@ static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, si
     attr[0].val.programmaticStreamSerializationAllowed = 1;
     cfg.attrs = attr;
     cfg.numAttrs = major >= 9 ? 1 : 0;
+    if (cluster > 1) {
+        attr[cfg.numAttrs].id = cudaLaunchAttributeClusterDimension;
+        attr[cfg.numAttrs].val.clusterDim.x = cluster;
+        attr[cfg.numAttrs].val.clusterDim.y = attr[cfg.numAttrs].val.clusterDim.z = 1;
+        cfg.numAttrs++;
+    }
     return cudaLaunchKernelEx(&cfg, kernel, p);
 }
 

@@ -1,15 +1,16 @@
 /* Matrix product with few rows on sm_90a: linear_bf16_skinny.cu with wgmma and TMA. See there for shapes, numerics, roofline and the
  * way of sums over blocks; up to 256 rows here.
  *
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench linear only=skinny_sm90` (bench/LOG.md), M = 32 / 64 / 128 / 256:
- * 4096 x 4096 17.3 / 18.1 / 21.7 / 28.7 us; 10,240 x 4096 33.6 / 35.2 / 44.6 / 59.6 us, 2.50 / 2.38 / 1.88 / 1.41 TB/s of W; UMT5 as a
- * graph 4.60 / 4.88 / 6.13 / 8.43 ms. A launch costs 6 to 8 us beside its k blocks.
+ * Measured, 2026-11-22, one H200 (4.6 TB/s of reading), `check_cuda bench linear only=skinny_sm90` (bench/LOG.md), M = 32 / 64 / 128 / 256:
+ * 4096 x 4096 14.3 / 15.8 / 17.7 / 25.3 us; 10,240 x 4096 26.4 / 28.6 / 33.6 / 54.5 us; UMT5 as a graph 3.17 / 3.52 / 4.27 / 7.06 ms. What
+ * linear_bf16_wide_sm90.cu takes it does faster.
  *
- * Plan: y^T = W x^T; a block of 128 rows of W and all tokens: two warpgroups of 64 rows each; thread 0 also feeds the ring. Up to
- * 128 tokens, a block takes less than half of a multiprocessor, so that the next kernel's blocks (programmatic dependent launch)
- * move in beside it and fetch their first stages of W while this one adds up its sums.
+ * Plan: y^T = W x^T; a block of 128 rows of W and all tokens: two warpgroups of 64 rows each; thread 0 also feeds the ring, which takes the
+ * multiprocessor's shared memory.
  *
- * Not tried: 96 columns for 65 to 96 tokens; one launch for q, k and v. */
+ * Tried: half of the ring, so that the next kernel's blocks (programmatic dependent launch) move in beside these and fetch their first
+ * stages of W: up to 64 tokens a product is as fast, but norms and attention find no room, and UMT5 takes 4.1 to 4.3 instead of 3.1 to 3.4
+ * ms; at 128 tokens 5.3 instead of 4.3. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/epilogue.cuh"
 #include "kernel/cuda/common/start.cuh"
@@ -30,7 +31,7 @@ struct params {
 
 /* NT: groups of 8 tokens. */
 template <int NT> struct layout {
-    static constexpr int stages = NT == 16 ? 3 : 4;
+    static constexpr int stages = NT == 8 ? 8 : NT == 12 ? 7 : NT == 16 ? 6 : 4;
     static constexpr int stage_bytes = W_BYTES + NT * 8 * BK * 2;
     static constexpr int bars = stages * stage_bytes; /* full, then empty */
     static constexpr int bytes = bars + 2 * stages * 8 + 1024; /* the base is rounded up to 1024 */
@@ -108,6 +109,7 @@ template <int NT> SWAN_DEV void run(const params &p, uint32_t base)
 
 #endif /* SWAN_SM90A */
 
+/* Half of the registers, so that a norm's blocks can wait beside these. */
 template <int NT>
 __global__ void __launch_bounds__(THREADS, NT > 16 ? 1 : 2) linear_bf16_skinny_sm90(const __grid_constant__ params p)
 {
@@ -136,7 +138,7 @@ template <int NT> cudaError_t launch(cudaStream_t stream, const swan_linear_args
     return swan_start(linear_bf16_skinny_sm90<NT>, (unsigned)blocks, THREADS, layout<NT>::bytes, stream, p);
 }
 
-int items_of(const swan_linear_args *a) { return a->M <= 64 ? 8 : a->M <= 128 ? 16 : 32; }
+int items_of(const swan_linear_args *a) { return a->M <= 64 ? 8 : a->M <= 96 ? 12 : a->M <= 128 ? 16 : 32; }
 
 } // namespace
 
@@ -160,6 +162,7 @@ extern "C" int swan_cuda_linear_bf16_skinny_sm90(cudaStream_t stream, const swan
     if ((e = swan_skinny_plan(a, &p.to, &blocks))) return e;
     switch (items_of(a)) {
     case 8: return launch<8>(stream, a, p, blocks);
+    case 12: return launch<12>(stream, a, p, blocks);
     case 16: return launch<16>(stream, a, p, blocks);
     default: return launch<32>(stream, a, p, blocks);
     }

@@ -114,40 +114,45 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
     }
 }
 
-enum { WIDE = 256, WIDE_VECTORS = 3 };
+enum { WIDE = 128 };
 
-/* Few wide rows (the text's): a block a row, without rope. */
-__global__ void __launch_bounds__(WIDE) norm_rms_wide_vec(const swan_norm_rms_args a)
+/* Few wide rows (the text's): a block a row, V accesses a thread, without rope. Few registers, so that it waits beside the products
+ * before and after it. */
+template <int V> __global__ void __launch_bounds__(WIDE) norm_rms_wide_vec(const swan_norm_rms_args a)
 {
     __shared__ float scratch[32];
     const int D = (int)a.D;
     const __nv_bfloat16 *x = (const __nv_bfloat16 *)a.x + blockIdx.x * a.ldx;
     __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + blockIdx.x * a.ldy;
-    float v[WIDE_VECTORS][8] = {}, w[WIDE_VECTORS][8], squares = 0.0f;
+    uint4 raw[V];
+    float v[8], w[V][8], squares = 0.0f;
 #pragma unroll
-    for (int i = 0; i < WIDE_VECTORS; i++) {
+    for (int i = 0; i < V; i++) {
         const int at = (i * WIDE + (int)threadIdx.x) * 8;
         if (at < D) swan_load8(w[i], a.weight + at);
     }
     swan_grid_launch_dependents();
     swan_grid_wait();
 #pragma unroll
-    for (int i = 0; i < WIDE_VECTORS; i++) {
+    for (int i = 0; i < V; i++) {
         const int at = (i * WIDE + (int)threadIdx.x) * 8;
-        if (at < D) swan_unpack8(*(const uint4 *)(x + at), v[i]);
+        raw[i] = at < D ? *(const uint4 *)(x + at) : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
-    for (int i = 0; i < WIDE_VECTORS; i++)
+    for (int i = 0; i < V; i++) {
+        swan_unpack8(raw[i], v);
 #pragma unroll
-        for (int e = 0; e < 8; e++) squares = fmaf(v[i][e], v[i][e], squares);
+        for (int e = 0; e < 8; e++) squares = fmaf(v[e], v[e], squares);
+    }
     const float inv = 1.0f / sqrtf(swan_block_sum(squares, scratch) / (float)D + a.eps);
 #pragma unroll
-    for (int i = 0; i < WIDE_VECTORS; i++) {
+    for (int i = 0; i < V; i++) {
         const int at = (i * WIDE + (int)threadIdx.x) * 8;
         if (at >= D) break;
+        swan_unpack8(raw[i], v);
 #pragma unroll
-        for (int e = 0; e < 8; e++) v[i][e] *= inv * w[i][e];
-        *(uint4 *)(y + at) = swan_pack8(v[i]);
+        for (int e = 0; e < 8; e++) v[e] *= inv * w[i][e];
+        *(uint4 *)(y + at) = swan_pack8(v);
     }
 }
 
@@ -204,7 +209,9 @@ extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_a
         swan_misaligned(a->x, a->y, a->weight, a->rope))
         return cudaErrorNotSupported;
     if (a->D > 256 && a->L <= 1024 && !a->rope)
-        return swan_start(norm_rms_wide_vec, (unsigned)a->L, WIDE, 0, stream, *a);
+        return a->D <= 2048   ? swan_start(norm_rms_wide_vec<2>, (unsigned)a->L, WIDE, 0, stream, *a)
+               : a->D <= 4096 ? swan_start(norm_rms_wide_vec<4>, (unsigned)a->L, WIDE, 0, stream, *a)
+                              : swan_start(norm_rms_wide_vec<5>, (unsigned)a->L, WIDE, 0, stream, *a);
     if (a->D <= 256) return rms<1>(stream, a);
     if (a->D <= 1536) return rms<6>(stream, a);
     return rms<20>(stream, a);
