@@ -14,7 +14,9 @@
  *
  * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench attention`, uniformly random lists (bench/LOG.md):
  * 624 tiles, top-k 125: 3.34 ms, 588 TFLOPS on padded FLOPs; 364 tiles, all full, top-k 73: 1.35 ms, 494 TFLOPS.
- * Both read 7.7 TB/s from L2.
+ * Both read 7.7 TB/s from L2. At full clock (H200, among kernels that need less power): 2.97 and 1.20 ms, 661 and 557 TFLOPS,
+ * 8.4 and 8.7 TB/s; the loads alone 2.75 and 1.16 ms, the products alone 2.54 and 1.05. So L2 sets the time, 36 B a clock and
+ * multiprocessor, and 96 % of that is reached.
  *
  * Plan: persistent CTAs of one producer warpgroup and two consumer warpgroups. A consumer warpgroup and a producer
  * warp form an independent stream: one query tile at a time, a ring of three 32 KiB units through which K and V pass
@@ -29,8 +31,9 @@
  *   tile is no multiple of 8.
  *
  * Tried: counts read by the consumers (dependent global loads stall them before each product): replaced before it
- * was timed. Tiles padded to 64 rows and all blocks masked: 3.97 and 1.36 ms. Not tried: a turn barrier
- * between the streams; clusters that share the union of two neighbours' lists. */
+ * was timed. Tiles padded to 64 rows and all blocks masked: 3.97 and 1.36 ms. Smaller blocks and more units: 96 keys 14 %,
+ * 64 keys 37 % slower. Rows of O straight from registers: no difference. What two neighbours both list loaded once, through one
+ * ring: 50 % slower, one producer warp cannot feed two consumers; with two it is the way to less than L2's time. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/start.cuh"
