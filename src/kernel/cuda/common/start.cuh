@@ -1,7 +1,7 @@
 /* Host side of launches.
  *
- * swan_start: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, from
- * compute capability 9.0 up). Every thread of such a kernel executes swan_grid_wait() before it reads anything that a kernel
+ * swan_start: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, on
+ * compute capability 9 and 12). Every thread of such a kernel executes swan_grid_wait() before it reads anything that a kernel
  * of the stream has written, and before its first write. cluster: blocks to a cluster, along x. */
 #ifndef SWAN_KERNEL_CUDA_COMMON_START_CUH
 #define SWAN_KERNEL_CUDA_COMMON_START_CUH
@@ -25,7 +25,7 @@ static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, si
     attr[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attr[0].val.programmaticStreamSerializationAllowed = 1;
     cfg.attrs = attr;
-    cfg.numAttrs = major >= 9 ? 1 : 0;
+    cfg.numAttrs = major == 9 || major == 12 ? 1 : 0; /* others run what was compiled for sm_80, where nothing waits */
     if (cluster > 1) {
         attr[cfg.numAttrs].id = cudaLaunchAttributeClusterDimension;
         attr[cfg.numAttrs].val.clusterDim.x = cluster;
