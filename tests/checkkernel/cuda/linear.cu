@@ -301,11 +301,11 @@ void check_linear(bool quick)
                            : std::vector<int>{1, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1000})
             run_case(r.name, r.f, {M, 256, 192, SWAN_EPI_NONE, true, false});
         for (int K : {8, 56, 64, 72, 256, 320}) run_case(r.name, r.f, {200, 136, K, SWAN_EPI_NONE, false, false});
-        if (r.fast) { /* sizes that take sm90's wide tiles, too */
-            for (int epi = 0; epi < SWAN_EPI_COUNT; epi++)
-                if (!quick || epi == SWAN_EPI_GATED_ADD) run_case(r.name, r.f, {4103, 520, 136, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
-            for (int K : {8, 64, 72, 1000})
-                if (!quick) run_case(r.name, r.f, {2057, 904, K, SWAN_EPI_ADD, true, false});
+        if (r.fast) run_case(r.name, r.f, {2057, 392, 72, SWAN_EPI_GATED_ADD, true, true}); /* sm90's wide tiles, halves of them */
+        if (!quick && r.fast) {
+            for (int epi = 0; epi < SWAN_EPI_COUNT; epi++) /* wide and whole */
+                run_case(r.name, r.f, {4103, 520, 136, epi, epi != SWAN_EPI_MUL, epi == SWAN_EPI_GATED_ADD});
+            for (int K : {8, 64, 72, 1000}) run_case(r.name, r.f, {2057, 904, K, SWAN_EPI_ADD, true, false});
         }
         if (!quick)
             for (int N : {8, 248, 256, 264, 520, 1536})
