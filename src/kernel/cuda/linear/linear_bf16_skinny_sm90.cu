@@ -2,8 +2,8 @@
  * way of sums over blocks; up to 256 rows here.
  *
  * Measured, 2026-11-22, one H200 (4.6 TB/s of reading), `check_cuda bench linear only=skinny_sm90` (bench/LOG.md), M = 32 / 64 / 128 / 256:
- * 4096 x 4096 14.3 / 15.8 / 17.7 / 25.3 us; 10,240 x 4096 26.4 / 28.6 / 33.6 / 54.5 us; UMT5 as a graph 3.17 / 3.52 / 4.27 / 7.06 ms. What
- * linear_bf16_wide_sm90.cu takes it does faster.
+ * 4096 x 4096 14.3 / 15.8 / 17.7 / 25.3 us; 10,240 x 4096 26.4 / 28.6 / 33.6 / 54.5 us; UMT5 as a graph 3.17 / 3.52 / 4.27 / 7.06 ms, on one H100
+ * 3.98 / 4.30 / 5.28 / 7.98. What linear_bf16_wide_sm90.cu takes it does faster.
  *
  * Plan: y^T = W x^T; a block of 128 rows of W and all tokens: two warpgroups of 64 rows each; thread 0 also feeds the ring, which takes the
  * multiprocessor's shared memory.

@@ -9,9 +9,9 @@
  *
  * Roofline: bytes of W over copy bandwidth (2.93 TB/s): 12,288 x 4096 101 MB, 34 us; 2 x 10,240 x 4096 168 MB, 57 us; 4096 x 4096 11.5 us.
  *
- * Measured, 2026-11-22, one H200 (4.6 TB/s of reading), `check_cuda bench linear only=wide_sm90` (bench/LOG.md), M = 64 / 128: 12,288 x 4096
- * 28.9 / 30.2 us; 2 x 10,240 x 4096 43.5 / 45.3 us; 4096 x 4096 13.2 / 15.1 us; 4096 x 10,240 25.3 / 29.4 us. UMT5 as a graph, M = 32 / 64 / 96
- * / 128: 2.80 / 2.82 / 3.22 / 3.35 ms; skinny_sm90 in the same run 3.17 / 3.52 / 3.83 / 4.27 ms.
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench linear only=wide_sm90` (bench/LOG.md), M = 64 / 128: 12,288 x 4096 36.5 / 38.1 us;
+ * 4096 x 4096 14.8 / 15.9 us; 4096 x 10,240 31.3 / 33.1 us. UMT5 as a graph, M = 32 / 64 / 96 / 128: 3.51 / 3.55 / 3.78 / 3.82 ms; skinny_sm90 in
+ * the same run 3.98 / 4.30 / 4.65 / 5.28 ms. One H200: 2.80 / 2.82 / 3.22 / 3.35 and 3.17 / 3.52 / 3.83 / 4.27 ms; 2 x 10,240 x 4096 43.5 / 45.3 us.
  *
  * Plan: tokens are the rows of a wgmma, rows of W its columns: so a block may own any 8 rows of W. A warpgroup for each 64 tokens; thread
  * 0 also feeds the ring, which takes all of the multiprocessor's shared memory.
@@ -20,7 +20,7 @@
  *   distributed shared memory.
  * - Launched programmatically dependent: the ring fills with W as soon as the block of the kernel before has left.
  *
- * Tried: rings of half the size, so that the next launch's blocks wait beside these with their rings full: 10 to 45 % slower. Clusters of
+ * Tried, on the H200: rings of half the size, so that the next launch's blocks wait beside these with their rings full: 10 to 45 % slower. Clusters of
  * four with 128 rows: 40 to 75 % slower for 4096 x 4096 (not all of 32 such clusters find room at once). W prefetched into L2, 4 to 16
  * stages ahead of the ring: 15 to 30 % slower at any distance. Not tried: x to two blocks at once. */
 #include "kernel/cuda/common/align.cuh"
