@@ -32,14 +32,7 @@ namespace
 
 enum { BM = 128, MT = 2, THREADS = 128 };
 
-struct params {
-    const __nv_bfloat16 *q, *k, *v;
-    __nv_bfloat16 *out;
-    const float *key_bias, *rel_bias;
-    int64_t ldq, ldk, ldv, ldo, ld_rel;
-    int Lq, Lk;
-    float scale_log2;
-};
+typedef swan_dense_mma_params params;
 
 /* Scores of keys from n0 on in units of log2, with their biases. row: of s[0][..][0]. */
 template <int BN> SWAN_DEV void add_bias(float (&s)[MT][BN / 8][4], const params &p, int head, int row, int n0)
@@ -133,7 +126,6 @@ template <int BN> cudaError_t dense(cudaStream_t stream, const swan_attn_dense_a
     if ((a->head_dim != 128 && a->head_dim != 64) || a->Lq > 1 << 24 || a->Lk > 1 << 24 || a->heads > 65535 ||
         ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
         return cudaErrorNotSupported;
-    if (a->head_dim == 64 && a->Lk <= SWAN_FEW_KEYS) return swan_few_keys(stream, a);
     params p;
     p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
     p.out = (__nv_bfloat16 *)a->out;
@@ -142,6 +134,7 @@ template <int BN> cudaError_t dense(cudaStream_t stream, const swan_attn_dense_a
     p.Lq = (int)a->Lq, p.Lk = (int)a->Lk;
     p.scale_log2 = a->scale * 1.4426950408889634f;
     const unsigned heads = (unsigned)a->heads;
+    if (a->head_dim == 64 && p.Lk <= SWAN_FEW_KEYS) return swan_few_keys(stream, p, heads);
     if (a->head_dim == 64) return launch<64, 64, true>(stream, p, heads);
     if (a->key_bias || a->rel_bias) return launch<128, BN, true>(stream, p, heads);
     return launch<128, BN, false>(stream, p, heads);

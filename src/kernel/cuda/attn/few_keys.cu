@@ -19,14 +19,7 @@ namespace
 
 enum { D = 64, BM = 64, THREADS = 128 };
 
-struct params {
-    const __nv_bfloat16 *q, *k, *v;
-    __nv_bfloat16 *out;
-    const float *key_bias, *rel_bias;
-    int64_t ldq, ldk, ldv, ldo, ld_rel;
-    int Lq, Lk;
-    float scale_log2;
-};
+typedef swan_dense_mma_params params;
 
 /* Row g and row g + 8 of this warp's q as operand A. */
 SWAN_DEV void load_q(uint32_t (&a)[D / 16][4], const params &p, const __nv_bfloat16 *q, int row)
@@ -88,16 +81,9 @@ template <int BN> __global__ void __launch_bounds__(THREADS, 4) few_keys(const p
 
 } // namespace
 
-cudaError_t swan_few_keys(cudaStream_t stream, const swan_attn_dense_args *a)
+cudaError_t swan_few_keys(cudaStream_t stream, const swan_dense_mma_params &p, unsigned heads)
 {
-    params p;
-    p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
-    p.out = (__nv_bfloat16 *)a->out;
-    p.key_bias = a->key_bias, p.rel_bias = a->rel_bias;
-    p.ldq = a->ldq, p.ldk = a->ldk, p.ldv = a->ldv, p.ldo = a->ldo, p.ld_rel = swan_attn_ld_rel(a);
-    p.Lq = (int)a->Lq, p.Lk = (int)a->Lk;
-    p.scale_log2 = a->scale * 1.4426950408889634f;
-    const dim3 grid((unsigned)((p.Lq + BM - 1) / BM), (unsigned)a->heads);
+    const dim3 grid((unsigned)((p.Lq + BM - 1) / BM), heads);
     if (p.Lk <= 32) return swan_start(few_keys<32>, grid, THREADS, 0, stream, p);
     if (p.Lk <= 64) return swan_start(few_keys<64>, grid, THREADS, 0, stream, p);
     if (p.Lk <= 96) return swan_start(few_keys<96>, grid, THREADS, 0, stream, p);
