@@ -6,15 +6,17 @@
 #include <libavcodec/avcodec.h>
 
 #include "media/libav.h"
+#include "media/thread.h"
 
 enum { DEFAULT_QUALITY = 18, CHUNK_LEAST = 8, CHUNK_MOST = 32 /* frames of "a second" */ };
+enum { SLICE_ROWS = 224, SLICES_MOST = 4 };
 
 /* How an encoder is told the quality. */
 typedef struct encoder_row {
     const char *name, *quality_option; /* NULL: by bit rate */
     const char *extra, *extra_value;
     const char *preset, *presets; /* the default; all there are; NULL: the encoder knows */
-    bool in_chunks;               /* one instance and one thread for each chunk */
+    bool in_chunks;               /* one instance for each chunk, which works on slices of one frame side by side */
 } encoder_row;
 
 static const encoder_row encoders[] = {
@@ -33,6 +35,13 @@ static const encoder_row *find_row(const char *name)
     for (int i = 0; i < ENCODERS; i++)
         if (strcmp(encoders[i].name, name) == 0) return &encoders[i];
     return NULL;
+}
+
+/* By height alone, because bytes depend on it. A slice knows nothing of the one above, which costs about 1 % of the file each. */
+static int slices(int height)
+{
+    int n = height / SLICE_ROWS;
+    return n < 1 ? 1 : n > SLICES_MOST ? SLICES_MOST : n;
 }
 
 static int second(int fps) { return fps < CHUNK_LEAST ? CHUNK_LEAST : fps > CHUNK_MOST ? CHUNK_MOST : fps; }
@@ -118,7 +127,11 @@ static void set_context(AVCodecContext *x, const encoder_row *row, const swan_mp
     x->color_primaries = AVCOL_PRI_BT709;
     x->color_trc = AVCOL_TRC_BT709;
     x->chroma_sample_location = AVCHROMA_LOC_LEFT;
-    x->thread_count = row && row->in_chunks ? 1 : OTHER_THREADS;
+    x->thread_count = OTHER_THREADS;
+    if (row && row->in_chunks) {
+        x->thread_count = slices(c->height);
+        x->thread_type = FF_THREAD_SLICE; /* frames come out as soon as with one thread */
+    }
     x->flags |= AV_CODEC_FLAG_GLOBAL_HEADER; /* mp4 keeps the parameter sets outside the frames */
     x->bit_rate = row && row->quality_option ? 0 : bit_rate(c, quality);
 }
@@ -137,7 +150,10 @@ static swan_status open_one(const char *file, const char *name, const swan_mp4_c
     set_context(x, row, c, quality);
     AVDictionary *options = NULL;
     set_options(&options, row, c, quality);
+    sigset_t before;
+    swan_thread_block_signals(&before); /* for the threads that the encoder starts */
     int error = avcodec_open2(x, codec, &options); /* options it does not know are left in the dictionary */
+    swan_thread_restore_signals(&before);
     av_dict_free(&options);
     if (error < 0) {
         char doing[128];

@@ -18,7 +18,7 @@ swan_status swan_encoder_open(const char *file, const swan_mp4_config *c, struct
 /* The name of the encoder that c is likely to get, found out without opening any; NULL: none. */
 const char *swan_encoder_likely(const swan_mp4_config *c);
 
-/* Frames in a chunk, where the encoder of this name is run once for each chunk of a video, on one thread each (media/chunks.h);
+/* Frames in a chunk, where the encoder of this name is run once for each chunk of a video (media/chunks.h);
  * 0: it takes the whole video. `frames` is the video's length, 0 when nobody knows: chunks are then a second long and the
  * last one may be short; otherwise they are as even as can be, and no longer than a second. */
 int swan_encoder_chunk(const char *name, int fps, int64_t frames);

@@ -24,7 +24,7 @@ enum {
     THREADS_MOST = 8,
     FRAMES_AHEAD = 8, /* before an encoder that takes the whole video */
     /* What an encoder keeps: frames (lookahead, references, reordering) and the rest. Measured with libx264's veryfast and medium,
-     * one thread, 832x480 and 1280x720 */
+     * 832x480 and 1280x720; slices change nothing, because they share the frames */
     FRAMES_WITHIN = 48,
     BYTES_WITHIN = 4 << 20
 };
@@ -87,7 +87,8 @@ static swan_status open_container(swan_mp4 *m, const swan_mp4_config *c, const A
     return error < 0 ? swan_libav_fail(SWAN_E_BUG, error, m->path, "mp4 header") : SWAN_OK;
 }
 
-/* How a video is spread over threads. name: of the encoder. */
+/* How a video is spread over threads. name: of the encoder. Slices inside are not counted: while they work, the chunk's thread
+ * sleeps, and more of them than cores cost little (docs/adr/0013-video-chunks.md). */
 static void size_chunks(const swan_mp4_config *c, const char *name, swan_chunks_config *out)
 {
     int length = swan_encoder_chunk(name, c->fps, c->frames), cores = swan_pool_cores();

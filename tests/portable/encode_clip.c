@@ -3,8 +3,10 @@
  * (each the best of three), how large that is, and the Y-PSNR of what a player shows. FILE.yuv gets the frames as the encoder saw them (yuv420p), to compare with. run.sh --encode
  * builds and runs it.
  *
- * CLIP: world (flat drawings), pan (a natural spectrum with moving parts), grain (pan with film grain, sigma 2). */
+ * CLIP: world (flat drawings), pan (a natural spectrum with moving parts), grain (pan with film grain, sigma 2), noise (blurred,
+ * other in every frame, which an encoder searches through longest). */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 #include "media/yuv.h"
 #include "world/world.h"
 
-enum { WIDTH = 832, HEIGHT = 480, FRAMES = 81, FPS = 16, RUNS = 3, TEXTURE = 1024, OCTAVES = 8 };
+enum { WIDTH = 832, HEIGHT = 480, FRAMES = 81, FPS = 16, RUNS = 3, TEXTURE = 1024, OCTAVES = 8, BLUR = 8 };
 enum { FRAME_BYTES = WIDTH * HEIGHT * 3, PLANES_BYTES = WIDTH * HEIGHT * 3 / 2 };
 
 static uint32_t random_state = 1;
@@ -87,12 +89,47 @@ static void paint_pan(const float *texture, float grain, int t, uint8_t *rgb)
         }
 }
 
+/* dst = src averaged over 2 BLUR + 1 pixels of a row or a column, around its ends. */
+static void blur(const float *src, float *dst, bool along_x)
+{
+    int length = along_x ? WIDTH : HEIGHT;
+    for (int y = 0; y < HEIGHT; y++)
+        for (int x = 0; x < WIDTH; x++)
+            for (int c = 0; c < 3; c++) {
+                float sum = 0;
+                for (int d = -BLUR; d <= BLUR; d++) {
+                    int at = ((along_x ? x : y) + d + length) % length;
+                    sum += src[3 * (along_x ? y * WIDTH + at : at * WIDTH + x) + c];
+                }
+                dst[3 * (y * WIDTH + x) + c] = sum / (2 * BLUR + 1);
+            }
+}
+
+/* Blurred twice, around 128, sigma 8. */
+static void paint_noise(uint8_t *rgb)
+{
+    static float noise[FRAME_BYTES], other[FRAME_BYTES];
+    double squares = 0;
+    for (int i = 0; i < FRAME_BYTES; i++) noise[i] = uniform() + uniform() + uniform();
+    for (int pass = 0; pass < 2; pass++) {
+        blur(noise, other, true);
+        blur(other, noise, false);
+    }
+    for (int i = 0; i < FRAME_BYTES; i++) squares += noise[i] * noise[i];
+    float scale = (float)(8 / sqrt(squares / FRAME_BYTES));
+    for (int i = 0; i < FRAME_BYTES; i++) rgb[i] = (uint8_t)(128.5f + scale * noise[i]);
+}
+
 static int paint(const char *clip, uint8_t *rgb)
 {
     if (!strcmp(clip, "world")) {
         swan_world_scene scene;
         swan_world_scene_from_index(1, 5, SWAN_WORLD_TRAIN, &scene);
         swan_world_render(&scene, WIDTH, HEIGHT, FRAMES, FPS, rgb);
+        return 0;
+    }
+    if (strcmp(clip, "noise") == 0) {
+        for (int t = 0; t < FRAMES; t++) paint_noise(rgb + (size_t)t * FRAME_BYTES);
         return 0;
     }
     if (strcmp(clip, "pan") != 0 && strcmp(clip, "grain") != 0) return -1;
@@ -165,7 +202,7 @@ static swan_status compare(const char *path, const uint8_t *planes, double *y_ps
 int main(int argc, char **argv)
 {
     if (argc < 4 || argc > 6) {
-        fprintf(stderr, "usage: encode_clip world|pan|grain FILE.mp4 FILE.yuv [PRESET [QUALITY]]\n");
+        fprintf(stderr, "usage: encode_clip world|pan|grain|noise FILE.mp4 FILE.yuv [PRESET [QUALITY]]\n");
         return 2;
     }
     uint8_t *rgb = malloc((size_t)FRAMES * FRAME_BYTES), *planes = malloc((size_t)FRAMES * PLANES_BYTES);

@@ -124,7 +124,7 @@ measure_encoding() {
     # shellcheck disable=SC2086
     cc "$work/encode_clip.o" $portable/libswan_static.a $libraries -lm -lpthread -o "$work/encode_clip"
     for preset in "$@"; do
-        for clip in world pan grain; do
+        for clip in world pan grain noise; do
             "$work/encode_clip" "$clip" "$work/clip.mp4" "$work/clip.yuv" "$preset" >"$work/line"
             psnr=$(ffmpeg -v info -i "$work/clip.mp4" -f rawvideo -pix_fmt yuv420p -video_size 832x480 -framerate 16 -i "$work/clip.yuv" \
                 -lavfi psnr -f null - 2>&1 | sed -nE 's/.*PSNR y:([0-9.]+) .*/\1/p')

@@ -1,11 +1,16 @@
-/* Encoding in chunks: order, time stamps, equal bytes from any number of threads, bounded memory, failures and giving up. */
+/* Encoding in chunks: order, time stamps, equal bytes from any number of threads, bounded memory, failures and giving up;
+ * slices, and the threads for them. */
+#include <dirent.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,9 +19,24 @@
 #include "media/chunks.h"
 #include "media/encoder.h"
 
-enum { WIDTH = 128, HEIGHT = 96, FRAMES = 40, LENGTH = 7 };
+enum { WIDTH = 128, HEIGHT = 96, TALL = 448, FRAMES = 40, LENGTH = 7 };
 
-static const swan_mp4_config config = {.width = WIDTH, .height = HEIGHT, .fps = 16, .encoder = "libx264"};
+/* Each test runs twice: with frames in one slice, and in two, which x264 works on side by side. */
+static swan_mp4_config config = {.width = WIDTH, .fps = 16, .encoder = "libx264"};
+
+static int one_slice(void **state)
+{
+    (void)state;
+    config.height = HEIGHT;
+    return 0;
+}
+
+static int two_slices(void **state)
+{
+    (void)state;
+    config.height = TALL;
+    return 0;
+}
 
 static void expect(swan_status got, swan_status want, const char *says)
 {
@@ -55,8 +75,9 @@ static swan_chunks *open_chunks(source *s, int length, int threads, int frames_m
 static void paint(AVFrame *f, int t)
 {
     assert_int_equal(f->width, WIDTH);
+    assert_int_equal(f->height, config.height);
     for (int p = 0; p < 3; p++)
-        for (int y = 0; y < HEIGHT >> (p > 0); y++)
+        for (int y = 0; y < f->height >> (p > 0); y++)
             for (int x = 0; x < WIDTH >> (p > 0); x++)
                 f->data[p][y * f->linesize[p] + x] = (uint8_t)(p ? 100 + t : ((x + 2 * t) * (y + t) >> 3) + 40);
 }
@@ -255,6 +276,121 @@ static void misuse(void **state)
     swan_chunks_close(q);
 }
 
+/* How many slices of a picture are in there: NAL units of type 1 or 5 behind start codes. */
+static int slices_in(const AVPacket *p)
+{
+    int n = 0;
+    for (int i = 0; i + 3 < p->size; i++) {
+        const uint8_t *at = p->data + i;
+        if (at[0] == 0 && at[1] == 0 && at[2] == 1) n += (at[3] & 31) == 1 || (at[3] & 31) == 5;
+    }
+    return n;
+}
+
+/* By height alone, in every frame. */
+static void slices_by_height(void **state)
+{
+    (void)state;
+    static const struct {
+        int height, slices;
+    } rows[] = {{16, 1}, {446, 1}, {448, 2}, {480, 2}, {670, 2}, {672, 3}, {720, 3}, {894, 3}, {896, 4}, {1080, 4}, {2160, 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        source s = {0};
+        AVFrame *f;
+        AVPacket *p;
+        config.height = rows[i].height;
+        swan_chunks *q = open_chunks(&s, LENGTH, 1, LENGTH, 3);
+        for (int t = 0; t < 3; t++) {
+            expect(swan_chunks_frame(q, &f), SWAN_OK, "");
+            paint(f, t);
+            expect(swan_chunks_push(q), SWAN_OK, "");
+        }
+        swan_chunks_end(q);
+        for (int k = 0; k < 3; k++) {
+            expect(swan_chunks_packet(q, &p), SWAN_OK, "");
+            assert_non_null(p);
+            assert_int_equal(slices_in(p), rows[i].slices);
+            av_packet_free(&p);
+        }
+        swan_chunks_close(q);
+    }
+}
+
+/* Frames that an encoder wants before it gives the first packet. */
+static int frames_ahead(int height)
+{
+    AVCodecContext *x;
+    AVFrame *f = av_frame_alloc();
+    AVPacket *p = av_packet_alloc();
+    config.height = height;
+    expect(swan_encoder_open("clip.mp4", &config, &x), SWAN_OK, "");
+    int n = 0, error = AVERROR(EAGAIN);
+    for (; error == AVERROR(EAGAIN) && n < FRAMES; n++) {
+        av_frame_unref(f);
+        f->format = x->pix_fmt;
+        f->width = x->width;
+        f->height = x->height;
+        assert_int_equal(av_frame_get_buffer(f, 0), 0);
+        paint(f, n);
+        f->pts = n;
+        assert_int_equal(avcodec_send_frame(x, f), 0);
+        error = avcodec_receive_packet(x, p);
+    }
+    assert_int_equal(error, 0);
+    av_frame_free(&f);
+    av_packet_free(&p);
+    avcodec_free_context(&x);
+    return n;
+}
+
+/* As a thread for each frame would: memory is planned, and chunks are small. */
+static void slices_delay_no_frame(void **state)
+{
+    (void)state;
+    assert_int_equal(frames_ahead(TALL), frames_ahead(TALL - 2));
+    assert_int_equal(frames_ahead(4 * TALL), frames_ahead(TALL - 2));
+}
+
+/* Threads of this process that would take SIGINT; all: how many there are. */
+static int threads_with_signals(int *all)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    int n = 0;
+    *all = 0;
+    for (const struct dirent *e; (e = readdir(tasks));) {
+        if (e->d_name[0] == '.') continue;
+        char path[300], line[200];
+        snprintf(path, sizeof path, "/proc/self/task/%s/status", e->d_name);
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        unsigned long long blocked = 0;
+        while (fgets(line, sizeof line, file))
+            if (strncmp(line, "SigBlk:", 7) == 0) blocked = strtoull(line + 7, NULL, 16);
+        fclose(file);
+        n += !(blocked >> (SIGINT - 1) & 1);
+        ++*all;
+    }
+    closedir(tasks);
+    return n;
+}
+
+/* Those of x264 neither, whoever opened it; and the one that did keeps its own. */
+static void no_signals_for_the_encoder(void **state)
+{
+    (void)state;
+    if (access("/proc/self/task", R_OK) != 0) skip();
+    AVCodecContext *x;
+    int before, all;
+    config.height = TALL;
+    int took = threads_with_signals(&before); /* this one, and a sanitizer's */
+    assert_true(took >= 1);
+    expect(swan_encoder_open("clip.mp4", &config, &x), SWAN_OK, "");
+    assert_int_equal(threads_with_signals(&all), took);
+    assert_true(all >= before + 2);
+    avcodec_free_context(&x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,5 +398,9 @@ int main(void)
         cmocka_unit_test(a_failure_is_everybodys), cmocka_unit_test(other_parameter_sets), cmocka_unit_test(giving_up),
         cmocka_unit_test(misuse),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest once[] = {cmocka_unit_test(slices_by_height), cmocka_unit_test(slices_delay_no_frame),
+                                       cmocka_unit_test(no_signals_for_the_encoder)};
+    int failed = cmocka_run_group_tests_name("one slice", tests, one_slice, NULL);
+    failed += cmocka_run_group_tests_name("two slices", tests, two_slices, NULL);
+    return failed + cmocka_run_group_tests_name("slices", once, NULL, NULL);
 }

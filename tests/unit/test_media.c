@@ -23,14 +23,15 @@
 #include "media/yuv.h"
 #include "scratch.h"
 
-enum { WIDTH = 224, HEIGHT = 160, FRAMES = 33, FPS = 16 };
+enum { WIDTH = 224, HEIGHT = 160, TALL = 448, FRAMES = 33, FPS = 16 };
 
 static const swan_mp4_config plain = {.width = WIDTH, .height = HEIGHT, .fps = FPS};
+static const swan_mp4_config tall = {.width = WIDTH, .height = TALL, .fps = FPS}; /* x264 cuts its frames into two slices */
 
 /* A colour gradient that moves with t. */
-static void paint(uint8_t *rgb, int t)
+static void paint(uint8_t *rgb, int height, int t)
 {
-    for (int y = 0; y < HEIGHT; y++)
+    for (int y = 0; y < height; y++)
         for (int x = 0; x < WIDTH; x++) {
             uint8_t *p = rgb + 3 * (y * WIDTH + x);
             p[0] = (uint8_t)(127.5 + 127 * sin((x + 3 * t) / 40.0));
@@ -50,12 +51,12 @@ static void paint_noise(uint8_t *rgb, unsigned seed)
 
 static swan_status write_video(const char *path, const swan_mp4_config *c, int frames, uint64_t *bytes)
 {
-    static uint8_t rgb[WIDTH * HEIGHT * 3];
+    static uint8_t rgb[WIDTH * TALL * 3];
     swan_mp4 *m;
     swan_status status = swan_mp4_open(path, c, &m);
     if (status != SWAN_OK) return status;
     for (int t = 0; t < frames; t++) {
-        paint(rgb, t);
+        paint(rgb, c->height, t);
         status = swan_mp4_write(m, rgb);
         if (status != SWAN_OK) {
             swan_mp4_abort(m);
@@ -193,7 +194,7 @@ static void take_frames(seen *s, AVCodecContext *decoder, AVFrame *frame, AVRati
     while (avcodec_receive_frame(decoder, frame) == 0) {
         /* constant frame rate from 0 on */
         assert_int_equal(av_rescale_q(frame->best_effort_timestamp, time_base, (AVRational){1, FPS}), s->frames);
-        paint(rgb, s->frames);
+        paint(rgb, HEIGHT, s->frames);
         compare_planes(s, frame, rgb);
         compare_rgb(s, frame, rgb);
         s->format = frame->format;
@@ -302,37 +303,43 @@ static void test_any_length(void **state)
         }
 }
 
-/* The reader of src/media gives the same frames. */
-static void test_own_reader(void **state)
+static void check_own_reader(const char *path, const swan_mp4_config *c)
 {
-    static uint8_t rgb[WIDTH * HEIGHT * 3], luma[WIDTH * HEIGHT], cb[WIDTH * HEIGHT / 4], cr[WIDTH * HEIGHT / 4];
-    const char *path = scratch_path(*state, "clip.mp4");
-    expect(write_video(path, &plain, FRAMES, NULL), SWAN_OK, "");
+    static uint8_t rgb[WIDTH * TALL * 3], luma[WIDTH * TALL], cb[WIDTH * TALL / 4], cr[WIDTH * TALL / 4];
+    expect(write_video(path, c, FRAMES, NULL), SWAN_OK, "");
     swan_video *v;
     expect(swan_video_open(path, &v), SWAN_OK, "");
     int width, height, frames = 0;
     swan_video_size(v, &width, &height);
     assert_int_equal(width, WIDTH);
-    assert_int_equal(height, HEIGHT);
+    assert_int_equal(height, c->height);
     for (const swan_yuv420 *shown;; frames++) {
         expect(swan_video_next(v, &shown), SWAN_OK, "");
         if (!shown) break;
         double squares = 0;
-        paint(rgb, frames);
+        paint(rgb, height, frames);
         swan_yuv420 want = {{luma, cb, cr}, {WIDTH, WIDTH / 2, WIDTH / 2}};
-        swan_yuv420_from_rgb(&want, rgb, WIDTH, HEIGHT);
-        for (int y = 0; y < HEIGHT; y++)
+        swan_yuv420_from_rgb(&want, rgb, WIDTH, height);
+        for (int y = 0; y < height; y++)
             for (int x = 0; x < WIDTH; x++) {
                 double d = shown->plane[0][(size_t)y * shown->stride[0] + (size_t)x] - luma[y * WIDTH + x];
                 squares += d * d;
             }
-        assert_true(psnr(squares, WIDTH * HEIGHT) > 44); /* a neighbouring frame: 30 at most */
+        assert_true(psnr(squares, WIDTH * height) > 44); /* a neighbouring frame: 30 at most */
     }
     assert_int_equal(frames, FRAMES);
     const swan_yuv420 *none;
     expect(swan_video_next(v, &none), SWAN_OK, ""); /* and stays at its end */
     assert_null(none);
     swan_video_close(v);
+}
+
+/* The reader of src/media gives the same frames. */
+static void test_own_reader(void **state)
+{
+    check_own_reader(scratch_path(*state, "clip.mp4"), &plain);
+    check_own_reader(scratch_path(*state, "clip.mp4"), &tall);
+    swan_video *v;
     swan_video_close(NULL);
     expect(swan_video_open(scratch_path(*state, "none.mp4"), &v), SWAN_E_NOT_FOUND, "none.mp4");
     assert_null(v);
@@ -404,7 +411,7 @@ static void test_planes_or_rgb(void **state)
         swan_mp4 *m;
         expect(swan_mp4_open(path, &plain, &m), SWAN_OK, "");
         for (int t = 0; t < FRAMES; t++) {
-            paint(rgb, t);
+            paint(rgb, HEIGHT, t);
             swan_yuv420_from_rgb(&planes, rgb, WIDTH, HEIGHT);
             expect(k ? swan_mp4_write_i420(m, i420) : swan_mp4_write(m, rgb), SWAN_OK, "");
         }
@@ -417,7 +424,7 @@ static void test_planes_or_rgb(void **state)
     free(data[1]);
 }
 
-static void test_same_bytes(void **state)
+static void check_same_bytes(void **state, const swan_mp4_config *c)
 {
     char *data[2];
     size_t size[2];
@@ -433,7 +440,7 @@ static void test_same_bytes(void **state)
             assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
             sleep(1); /* another second of the clock: dates would differ */
         }
-        expect(write_video(path, &plain, FRAMES, NULL), SWAN_OK, "");
+        expect(write_video(path, c, FRAMES, NULL), SWAN_OK, "");
         expect(swan_file_read(path, 1 << 24, &data[run], &size[run]), SWAN_OK, "");
     }
     mallopt(M_PERTURB, 0);
@@ -442,6 +449,12 @@ static void test_same_bytes(void **state)
     assert_memory_equal(data[0], data[1], size[0]);
     free(data[0]);
     free(data[1]);
+}
+
+static void test_same_bytes(void **state)
+{
+    check_same_bytes(state, &plain);
+    check_same_bytes(state, &tall);
 }
 
 /* ---- failures ---------------------------------------------------------------------------------- */
