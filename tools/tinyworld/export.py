@@ -67,6 +67,6 @@ def main():
         "default_prompt": PROMPT})
 
 
-SHIFT, GUIDANCE = 5.0, 4.0
+SHIFT, GUIDANCE = 3.0, 3.0
 if __name__ == "__main__":
     main()

@@ -120,7 +120,8 @@ def main():
     p.add_argument("what", choices=["ceiling", "engine", "frames"])
     p.add_argument("args", nargs="*")
     p.add_argument("--build", default=os.path.join(world.ROOT, "build", "tinyworld"))
-    p.add_argument("--n", type=int, default=256)
+    p.add_argument("--n", type=int, default=256, help="clips, half of them held-out pairs")
+    p.add_argument("--only", choices=["held-out", "seen"], help="all of them pairs of this kind")
     p.add_argument("--blur", type=float, default=0)
     p.add_argument("--noise", type=float, default=0)
     p.add_argument("--seed", type=int, default=4242, help="list of scenes")
@@ -141,7 +142,9 @@ def main():
         return
     started = time.time()
     for split, name in ((world.HELD_OUT, "held-out pairs"), (world.TRAIN, "seen pairs")):
-        table = Table()
+        if a.only and not name.startswith(a.only):
+            continue
+        n, table = a.n if a.only else a.n // 2, Table()
 
         def one(k, scene, text):
             if time.time() - started > a.within:
@@ -152,7 +155,7 @@ def main():
             return text, wanted, asked, judge(w, clip, wanted, asked)
 
         with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-            verdicts = list(pool.map(lambda x: one(*x), ((k, *x) for k, x in enumerate(prompts(w, a.n // 2, a.seed, split, a.alone)))))
+            verdicts = list(pool.map(lambda x: one(*x), ((k, *x) for k, x in enumerate(prompts(w, n, a.seed, split, a.alone)))))
         for text, wanted, asked, v in filter(None, verdicts):
             table.add(v, asked)
             if a.v and v.right & 63 != asked & 63:

@@ -117,7 +117,8 @@ def psnr(y, x, where=1.0):
 def train_ae(args, device, decoder_only=False):
     """decoder_only: on the encoder's latents as they are, so that every trained DiT stays valid."""
     ranks = args.ranks
-    clips = Clips(args.build, SPIECE, args.seed, (1 << 41 if decoder_only else 1 << 40) + args.start, args.workers, (ranks.rank, ranks.n))
+    start = (1 << 41 if decoder_only else 1 << 40) + args.start
+    clips = Clips(args.build, SPIECE, args.seed, start, args.workers, (ranks.rank, ranks.n), args.skip)
     # Still ground teaches little, so windows of many clips beat whole frames until near the end.
     full, small = max(1, args.batch // 3), (args.frames, *args.window)
     clips.start(args.batch, small)
@@ -354,7 +355,7 @@ def load_ae(args, device):
 
 def train_dit(args, device):
     ranks = args.ranks
-    clips = Clips(args.build, SPIECE, args.seed, args.start, args.workers, (ranks.rank, ranks.n))
+    clips = Clips(args.build, SPIECE, args.seed, args.start, args.workers, (ranks.rank, ranks.n), args.skip)
     clips.start(args.take)
     ranks.join(device)
     torch.manual_seed(args.seed + args.start)
@@ -483,6 +484,7 @@ def main():
     p.add_argument("--steps", type=int, default=10**9)
     p.add_argument("--seed", type=int, default=20261122)
     p.add_argument("--start", type=int, default=0, help="first scene index: give each run its own")
+    p.add_argument("--skip", type=float, default=0.0, help="share of scenes to leave out that are not hard to draw")
     p.add_argument("--workers", type=int, default=14)
     p.add_argument("--batch", type=int, default=None)
     p.add_argument("--lr", type=float, default=None)
