@@ -27,14 +27,10 @@ def encode_ids(sp, text):
     return out, len(ids)
 
 
-BOUNCE, SPIN, WOBBLE = 5, 6, 10
-FOREST = 13
-SMALL = 0
-
-
-def is_hard(scene):
+def is_hard(w, scene):
     """What comes out worst (docs/MODEL-tinyworld.md): quick turns, small objects, and ground that is full of outlines."""
-    return scene.motion in (BOUNCE, SPIN, WOBBLE) or scene.size == SMALL or scene.background == FOREST
+    return (w.name("motion", scene.motion) in ("bounce", "spin", "wobble") or scene.size == world.SMALL
+            or w.name("background", scene.background) == "forest")
 
 
 class Clips:
@@ -66,7 +62,7 @@ class Clips:
         dice = random.Random(seed * 1000003 + index)
         while True:
             scene = w.scene(seed, index)
-            if not is_hard(scene) and dice.random() < self.skip:
+            if not is_hard(w, scene) and dice.random() < self.skip:
                 index += stride
                 continue
             slot = self.free.get()

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import model as M
 
+SHIFT, GUIDANCE = 3.0, 3.0
 PROMPT = "a big yellow duck swimming slowly to the right over the sea"
 
 
@@ -67,6 +68,5 @@ def main():
         "default_prompt": PROMPT})
 
 
-SHIFT, GUIDANCE = 3.0, 3.0
 if __name__ == "__main__":
     main()

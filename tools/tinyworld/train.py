@@ -24,6 +24,7 @@ import model as M
 import sampler
 import world
 from data import CAPTIONS, TOKENS, Clips
+from export import GUIDANCE, SHIFT
 from ranks import Clock, Gradients, Ranks, launch
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -440,8 +441,8 @@ def warm(args, device):
 # ---- pictures ----------------------------------------------------------------------------------------------------
 
 @torch.no_grad()
-def sheet(args, device, prompts, steps=20, scale=4.0, shift=5.0):
-    """A PNG of 6 frames per prompt, from the averaged weights."""
+def sheet(args, device, prompts, steps=20):
+    """A PNG of 6 frames per prompt, from the averaged weights, with the recipe that they are shipped with."""
     import numpy as np
     import sentencepiece as spm
     from PIL import Image
@@ -460,7 +461,7 @@ def sheet(args, device, prompts, steps=20, scale=4.0, shift=5.0):
         c = net.condition(ids, n)
         u = net.condition(empty, torch.ones_like(n))
         x = torch.randn(len(prompts), 16, 9, 20, 28, device=device)
-        x = sampler.unipc(sampler.guided(net.dit, *c, *u, scale), x, steps, shift)
+        x = sampler.unipc(sampler.guided(net.dit, *c, *u, GUIDANCE), x, steps, SHIFT)
         y = ae.decode(x.transpose(1, 2)).float().clamp(0, 1)
     y = (y[:, [0, 6, 13, 19, 26, 32]] * 255).byte().permute(0, 3, 1, 4, 2).reshape(len(prompts) * 160, 6 * 224, 3)
     Image.fromarray(y.cpu().numpy()).resize((6 * 168, len(prompts) * 120), Image.LANCZOS).save(os.path.join(args.out, "sheet.png"))

@@ -9,6 +9,7 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SOURCES = ["scene", "shapes", "background", "render", "lexicon", "caption"]
 TRAIN, HELD_OUT = 0, 1
+SMALL = 0  # of the sizes
 MOTIONS = 11
 W, H, F, FPS = 224, 160, 33, 16
 
