@@ -78,7 +78,7 @@ class Case(unittest.TestCase):
         for text in says if isinstance(says, (tuple, list)) else (says,):
             self.assertIn(str(text), lines[0])
         self.assertLess(len(lines[0]), 1100)
-        self.assertNotIn("bug", done.err.lower())
+        self.assertNotIn("bug", done.err.replace(self.here.name, "").lower())  # one random name in thousands has it
         self.assertEqual(entries(self.here), before, f"{args}: left something behind")
         return done
 
