@@ -17,11 +17,13 @@ static swan_status vsa(const swan_self_attention *a, swan_ctx *ctx, const swan_a
     SWAN_TRY(swan_op_vsa_pool(ctx, &in->k, in->ld, &a->tile_start, &pooled.k));
     SWAN_TRY(swan_op_vsa_pool(ctx, &in->v, in->ld, &a->tile_start, &pooled.v));
     SWAN_TRY(swan_op_vsa_coarse(ctx, how, &pooled, &coarse, &index));
-    if (a->topk == tiles)
+    if (a->topk == tiles) {
         SWAN_TRY(swan_op_attention(ctx, how, in, out));
-    else
-        SWAN_TRY(swan_op_block_sparse(ctx, how, &a->tile_start, &index, in, out));
-    SWAN_TRY(swan_op_vsa_combine(ctx, in, &coarse, &a->tile_start, out));
+        SWAN_TRY(swan_op_vsa_combine(ctx, in, &coarse, &a->tile_start, out));
+    } else {
+        swan_tile_lists lists = {&a->tile_start, &index, &coarse};
+        SWAN_TRY(swan_op_block_sparse(ctx, how, &lists, in, out));
+    }
     swan_arena_release(ctx->arena, mark);
     return SWAN_OK;
 }

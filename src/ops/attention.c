@@ -22,24 +22,30 @@ swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const sw
     return SWAN_OK;
 }
 
-swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *tile_start,
-                                 const swan_tensor *index, const swan_qkv *in, swan_tensor *out)
+swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tile_lists *lists, const swan_qkv *in,
+                                 swan_tensor *out)
 {
-    const swan_tensor *q = &in->q, *k = &in->k, *v = &in->v;
+    const swan_tensor *q = &in->q, *k = &in->k, *v = &in->v, *index = lists->index, *coarse = lists->coarse;
     SWAN_OP_CHECK(q->ndim == 2 && swan_tensor_same_shape(q, out), "block-sparse attention", q, out);
     SWAN_OP_CHECK(swan_tensor_same_shape(k, q) && swan_tensor_same_shape(v, q), "block-sparse attention", q, k);
-    int64_t D = q->ne[1], tiles = tile_start->ne[0] - 1, ld = in->ld ? in->ld : D;
+    int64_t D = q->ne[1], tiles = lists->tile_start->ne[0] - 1, ld = in->ld ? in->ld : D;
     SWAN_OP_CHECK(index->ndim == 3 && index->ne[0] == how->heads && index->ne[1] == tiles && index->ne[2] <= tiles,
                   "block-sparse attention", q, index);
+    if (coarse) {
+        SWAN_OP_CHECK(swan_tensor_same_shape(&in->gate, q), "block-sparse attention", q, &in->gate);
+        SWAN_OP_CHECK(coarse->ndim == 2 && coarse->ne[0] == tiles && coarse->ne[1] == D, "block-sparse attention", q, coarse);
+    }
     swan_attn_block_sparse_args args = {
-        .q = q->data, .k = k->data, .v = v->data, .out = out->data, .tile_start = tile_start->data, .index = index->data,
+        .q = q->data, .k = k->data, .v = v->data, .out = out->data, .tile_start = lists->tile_start->data, .index = index->data,
         .scale = how->scale, .L = q->ne[0], .tiles = tiles, .topk = index->ne[2], .heads = how->heads,
         .head_dim = D / how->heads, .ldq = ld, .ldk = ld, .ldv = ld, .ldo = D,
     };
+    if (coarse) args.gate = in->gate.data, args.coarse = coarse->data, args.ld_gate = ld;
     /* keys per query tile: topk tiles of the mean size; the exact number depends on the selection */
     double keys = (double)args.topk * (double)args.L / (double)tiles;
-    swan_op_cost cost = {4.0 * (double)args.L * keys * (double)D,
-                         swan_op_bytes(q) + swan_op_bytes(k) + swan_op_bytes(v) + swan_op_bytes(out)};
+    swan_op_cost cost = {4.0 * (double)args.L * keys * (double)D + (coarse ? 2.0 * (double)swan_tensor_count(q) : 0),
+                         swan_op_bytes(q) + swan_op_bytes(k) + swan_op_bytes(v) + swan_op_bytes(out) +
+                             (coarse ? swan_op_bytes(&in->gate) + swan_op_bytes(coarse) : 0)};
     SWAN_OP_CALL_WS(ctx, q->dtype, attn_block_sparse, args, cost, out);
     return SWAN_OK;
 }

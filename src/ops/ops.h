@@ -47,9 +47,13 @@ typedef struct swan_attention {
     int64_t ld_rel;
 } swan_attention;
 swan_status swan_op_attention(swan_ctx *ctx, const swan_attention *how, const swan_qkv *in, swan_tensor *out);
-/* tile_start i32 [tiles + 1], index i32 [heads, tiles, topk]. */
-swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tensor *tile_start,
-                                 const swan_tensor *index, const swan_qkv *in, swan_tensor *out);
+/* tile_start i32 [tiles + 1], index i32 [heads, tiles, topk]. coarse [tiles, heads * head_dim]: out += in->gate * coarse of each
+ * row's tile; NULL: nothing is added. */
+typedef struct swan_tile_lists {
+    const swan_tensor *tile_start, *index, *coarse;
+} swan_tile_lists;
+swan_status swan_op_block_sparse(swan_ctx *ctx, const swan_attention *how, const swan_tile_lists *lists, const swan_qkv *in,
+                                 swan_tensor *out);
 /* out [tiles, D] = means of x [L, D] over tiles; rows of x are ld elements apart, 0: D. */
 swan_status swan_op_vsa_pool(swan_ctx *ctx, const swan_tensor *x, int64_t ld, const swan_tensor *tile_start, swan_tensor *out);
 /* in (pooled, ld 0) and out [tiles, D]; index i32 [heads, tiles, topk] is written. */

@@ -17,6 +17,8 @@ typedef struct shape {
 typedef struct problem {
     const shape *s;
     check_buf *q, *k, *v, *out;
+    check_buf *gate, *coarse; /* block_sparse: gate * coarse[tile] is added; or NULL */
+    int64_t tile;
     const float *key_bias, *rel; /* rel by key row, for this query; or NULL */
     const int64_t *keys;
     int64_t n;
@@ -55,10 +57,10 @@ static double scores_of(const problem *p, int64_t i, int64_t at, score *scores, 
     return max;
 }
 
-/* A weight as it goes into the sum of p v: rows in bf16 may round it, as any operand of a product of theirs. */
-static float weight_of(const check *c, float p)
+/* As rows in bf16 may round: a weight that goes into the sum of p v, and what comes out before gate * coarse is added. */
+static float rounded(const check *c, float x)
 {
-    return c->row->format == SWAN_BF16 ? swan_bf16_to_f32(swan_f32_to_bf16(p)) : p;
+    return c->row->format == SWAN_BF16 ? swan_bf16_to_f32(swan_f32_to_bf16(x)) : x;
 }
 
 /* The magnitude: two sums are rounded, that of p v and that of p, and an error of e in every score moves the output by at most
@@ -86,14 +88,21 @@ static void query_row(check *c, const problem *p, int64_t i, int64_t h)
         for (int64_t j = 0; j < p->n; j++) {
             float v = p->v->f[p->keys[j] * C + at + d];
             out += scores[j].p / sum * v;
-            twin += weight_of(c, scores[j].twin_p) * v;
+            twin += rounded(c, scores[j].twin_p) * v;
         }
         size = fabs(out);
         for (int64_t j = 0; j < p->n; j++) {
             float v = p->v->f[p->keys[j] * C + at + d];
             size += scores[j].p / sum * (fabsf(v) + fabs(v - out) * scores[j].size);
         }
-        check_value(c, p->out, i, at + d, out, twin / twin_sum, size);
+        twin /= twin_sum;
+        if (p->gate) {
+            float gate = p->gate->f[i * C + at + d], coarse = p->coarse->f[p->tile * C + at + d];
+            out += (double)gate * coarse;
+            twin = rounded(c, twin) + gate * coarse;
+            size += fabs((double)gate * coarse);
+        }
+        check_value(c, p->out, i, at + d, out, twin, size);
     }
     free(scores);
 }
@@ -232,25 +241,36 @@ static check_buf *open_index(check *c, int64_t heads, int64_t tiles, int64_t top
     return b;
 }
 
-static void sparse_one(check *c, shape *s, int64_t tiles, int64_t topk, int64_t rows)
+typedef struct lists {
+    int64_t tiles, topk, rows;
+    bool gate;
+} lists;
+
+static void sparse_one(check *c, shape *s, lists list)
 {
-    if (!check_begin(c, "tiles=%ld topk=%ld rows=%ld heads=%ld head_dim=%ld pad=%ld %s", (long)tiles, (long)topk, (long)rows,
-                     (long)s->heads, (long)s->head_dim, (long)s->pad, check_fill_name(s->fill)))
+    int64_t tiles = list.tiles, topk = list.topk;
+    if (!check_begin(c, "tiles=%ld topk=%ld rows=%ld heads=%ld head_dim=%ld pad=%ld%s %s", (long)tiles, (long)topk, (long)list.rows,
+                     (long)s->heads, (long)s->head_dim, (long)s->pad, list.gate ? " gate" : "", check_fill_name(s->fill)))
         return;
-    check_buf *starts = open_tiles(c, tiles, rows), *index = open_index(c, s->heads, tiles, topk);
+    check_buf *starts = open_tiles(c, tiles, list.rows), *index = open_index(c, s->heads, tiles, topk);
     const int32_t *start = check_ints(starts);
     problem p = {0};
     s->Lq = s->Lk = start[tiles];
     open_qkv(c, s, &p);
+    if (list.gate) {
+        p.gate = check_input(c, c->row->format, s->Lq, s->heads * s->head_dim, s->pad ? s->pad + 4 : 0, CHECK_RANDOM, 1);
+        p.coarse = check_input(c, c->row->format, tiles, s->heads * s->head_dim, 0, s->fill, s->fill == CHECK_LARGE ? 1e20 : 1);
+    }
     int64_t *keys = malloc((size_t)(s->Lk + 1) * sizeof *keys), chosen = topk * (s->Lk / tiles + 1);
     double pairs = 0;
     p.keys = keys;
     for (int64_t n = 0; keys && n < s->heads * tiles; n++) {
-        const int32_t *list = check_ints(index) + n * topk;
+        const int32_t *chosen_tiles = check_ints(index) + n * topk;
         int64_t h = n / tiles, tile = n % tiles;
         p.n = 0;
+        p.tile = tile;
         for (int64_t t = 0; t < topk; t++)
-            for (int64_t j = start[list[t]]; j < start[list[t] + 1]; j++) keys[p.n++] = j;
+            for (int64_t j = start[chosen_tiles[t]]; j < start[chosen_tiles[t] + 1]; j++) keys[p.n++] = j;
         pairs += (double)p.n * (start[tile + 1] - start[tile]);
         for (int64_t i = start[tile]; i < start[tile + 1]; i++)
             if (check_wants(c, i + h * s->Lk, s->Lk * s->heads, 1500000 / (chosen * s->head_dim))) query_row(c, &p, i, h);
@@ -273,6 +293,7 @@ static void sparse_one(check *c, shape *s, int64_t tiles, int64_t topk, int64_t 
                                      .ldk = p.k->ld,
                                      .ldv = p.v->ld,
                                      .ldo = p.out->ld};
+    if (list.gate) a.gate = p.gate->data, a.coarse = p.coarse->data, a.ld_gate = p.gate->ld;
     check_run(c, &a, &a.workspace);
 }
 
@@ -283,7 +304,7 @@ void check_attn_block_sparse(check *c)
         shape s = {.heads = check_between(c, 1, 3), .head_dim = head_dims[i % 6], .pad = i % 4 == 1 ? 7 : 0};
         s.fill = i % 2 ? CHECK_RANDOM : (check_fill)(i / 2 % CHECK_FILLS);
         s.scale = (float)(1 / sqrt((double)s.head_dim));
-        sparse_one(c, &s, tiles, topk, i % 7 == 3 ? 64 : i % 7 == 5 ? 1 : 0);
+        sparse_one(c, &s, (lists){tiles, topk, i % 7 == 3 ? 64 : i % 7 == 5 ? 1 : 0, i % 5 > 1});
     }
     const check_line *line;
     for (int at = 0; (line = check_next_line(c, "attn.block_sparse", &at));) {
@@ -291,6 +312,6 @@ void check_attn_block_sparse(check *c)
         s.scale = (float)(1 / sqrt((double)s.head_dim));
         int64_t tiles = check_get(line, "tiles", 1), topk = check_get(line, "topk", 1), rows = check_get(line, "rows", 64);
         s.heads = check_rows(c, s.heads, 2.0 * (double)(tiles * rows * topk * rows * s.heads * s.head_dim));
-        sparse_one(c, &s, tiles, topk, rows);
+        sparse_one(c, &s, (lists){tiles, topk, rows, true});
     }
 }

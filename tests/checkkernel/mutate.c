@@ -155,10 +155,17 @@ static swan_status sparse_first_head(swan_stream *stream, const swan_attn_block_
         b.v = (const float *)a->v + at;
         b.out = (float *)a->out + at;
         b.heads = 1;
+        b.gate = NULL;
         SWAN_TRY(swan_attn_block_sparse_ref(stream, &b));
     }
-    return SWAN_OK;
+    swan_vsa_combine_args sum = swan_attn_block_sparse_sum(a);
+    return a->gate ? swan_vsa_combine_ref(stream, &sum) : SWAN_OK;
 }
+BEFORE(sparse_no_gate, attn_block_sparse, b.gate = NULL;)
+BEFORE(sparse_first_coarse, attn_block_sparse, static float one[64 * 1024]; if (b.gate && b.tiles * b.heads * b.head_dim <= 64 * 1024) {
+    for (int64_t i = 0; i < b.tiles * b.heads * b.head_dim; i++) one[i] = ((const float *)b.coarse)[i % (b.heads * b.head_dim)];
+    b.coarse = one;
+})
 
 /* ---- vsa ---- */
 
@@ -298,7 +305,8 @@ static const mutation mutations[] = {
     M(norm_rms, rms_eps), M(norm_rms, rms_no_rope), M(norm_rms, rms_of_head), M(norm_rms, rms_first_rope),
     M(attn_dense, dense_scale), M(attn_dense, dense_last_key), M(attn_dense, dense_key_bias), M(attn_dense, dense_rel_bias),
     M(attn_dense, dense_ldv), M(attn_dense, dense_last_row), M(attn_block_sparse, sparse_last_tile),
-    M(attn_block_sparse, sparse_first_head), M(vsa_pool, pool_by_64), M(vsa_coarse, coarse_scale),
+    M(attn_block_sparse, sparse_first_head), M(attn_block_sparse, sparse_no_gate), M(attn_block_sparse, sparse_first_coarse),
+    M(vsa_pool, pool_by_64), M(vsa_coarse, coarse_scale),
     M(vsa_coarse, coarse_descending), M(vsa_coarse, coarse_last), M(vsa_coarse, coarse_ties),
     M(vsa_combine, combine_last_tile), M(vsa_combine, combine_first_tile), M(embed_rows, rows_dtype), M(embed_rows, rows_last),
     M(embed_timestep, timestep_order), M(embed_timestep, timestep_fp32), M(embed_patchify, patchify_order),

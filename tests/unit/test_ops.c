@@ -119,7 +119,7 @@ static swan_status one_op(fixture *f, int which)
     case 4: return swan_op_rms_norm(&f->ctx, &x, &vector, 1e-6f, NULL, &y);
     case 5: return swan_op_rms_norm(&f->ctx, &x, &vector, 1e-6f, &rope, &y);
     case 6: return swan_op_attention(&f->ctx, &how, &(swan_qkv){.q = x, .k = k, .v = v}, &y);
-    case 7: return swan_op_block_sparse(&f->ctx, &how, &tiles, &index, &(swan_qkv){.q = x, .k = k, .v = v}, &y);
+    case 7: return swan_op_block_sparse(&f->ctx, &how, &(swan_tile_lists){&tiles, &index, NULL}, &(swan_qkv){.q = x, .k = k, .v = v}, &y);
     case 8: return swan_op_vsa_pool(&f->ctx, &x, 0, &tiles, &pooled);
     case 9: return swan_op_vsa_coarse(&f->ctx, &how, &(swan_qkv){.q = pooled, .k = pooled, .v = pooled}, &coarse, &index);
     default: return swan_op_vsa_combine(&f->ctx, &(swan_qkv){.gate = x}, &pooled, &tiles, &y);
@@ -282,7 +282,8 @@ static void wrong_shapes(void **state)
     expect_bug(swan_op_attention(c, &how, &(swan_qkv){.q = x, .k = fewer, .v = x}, &y), "attention");
     expect_bug(swan_op_attention(c, &three, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention");
     expect_bug(swan_op_attention(c, &biased, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention key bias");
-    expect_bug(swan_op_block_sparse(c, &how, &tiles, &index, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "block-sparse"); /* 3 of 2 tiles */
+    expect_bug(swan_op_block_sparse(c, &how, &(swan_tile_lists){&tiles, &index, NULL}, &(swan_qkv){.q = x, .k = x, .v = x}, &y),
+               "block-sparse"); /* 3 of 2 tiles */
     expect_bug(swan_op_vsa_coarse(c, &how, &(swan_qkv){.q = pooled, .k = pooled, .v = pooled}, &pooled, &index), "vsa coarse");
     expect_bug(swan_op_vsa_pool(c, &x, 0, &tiles, &x), "vsa pool");
     expect_bug(swan_op_vsa_combine(c, &(swan_qkv){.gate = narrow}, &pooled, &tiles, &y), "vsa combine");

@@ -98,7 +98,10 @@ static void block_sparse_task(void *arg, int64_t index, int worker)
 swan_status swan_attn_block_sparse_ref(swan_stream *stream, const swan_attn_block_sparse_args *a)
 {
     swan_attn_block_sparse_args copy = *a;
-    return swan_cpu_run(stream, a->heads * a->tiles, block_sparse_task, &copy);
+    SWAN_TRY(swan_cpu_run(stream, a->heads * a->tiles, block_sparse_task, &copy));
+    if (!a->gate) return SWAN_OK;
+    swan_vsa_combine_args sum = swan_attn_block_sparse_sum(a);
+    return swan_vsa_combine_ref(stream, &sum);
 }
 
 size_t swan_attn_block_sparse_ref_workspace(const swan_attn_block_sparse_args *a, const swan_stream *stream)

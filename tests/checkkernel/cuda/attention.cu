@@ -155,6 +155,25 @@ verdict compare(ref_params p, int Lq, const bf16 *got, int64_t ld)
     return judge(values, r, pl, 128);
 }
 
+/* The same call with VSA's sum in it, and that sum in a pass of its own over what the call without it gave: equal bits. */
+void run_gated(const std::string &label, swan_attn_block_sparse_args b, const sparse_fn &sparse, matrix &out)
+{
+    matrix gate(b.L, b.heads * 128, 40, 70), coarse(b.tiles, b.heads * 128), apart(b.L, b.heads * 128);
+    fill(gate), fill(coarse);
+    CK(cudaMemcpy2D(apart.p(), apart.ld * 2, out.p(), out.ld * 2, out.cols * 2, b.L, cudaMemcpyDeviceToDevice));
+    swan_vsa_combine_args c = {apart.p(), gate.p(), coarse.p(), b.tile_start, b.tiles, apart.cols, apart.ld, gate.ld};
+    CK(swan_cuda_vsa_combine_vec(0, &c));
+    out.mem.poison();
+    b.gate = gate.p(), b.coarse = coarse.p(), b.ld_gate = gate.ld;
+    CK(sparse(&b));
+    finish(label.c_str());
+    const std::vector<unsigned char> got = out.mem.host(), want = apart.mem.host();
+    long other = 0;
+    for (int64_t i = 0; i < b.L; i++) other += memcmp(&got[i * out.ld * 2], &want[i * apart.ld * 2], apart.cols * 2) != 0;
+    const bool margins = margins_intact(out);
+    report(other == 0 && margins, label + " gate", "rows that differ %ld, margins %d", other, margins);
+}
+
 /* Runs one case twice and compares. tiles NULL: dense. */
 void run_case(const std::string &name, const shape &c, const tiling *g, const dense_fn &dense,
               const sparse_fn &sparse, bool round_p)
@@ -203,6 +222,7 @@ void run_case(const std::string &name, const shape &c, const tiling *g, const de
     const verdict w = compare(p, c.Lq, (const bf16 *)first.data(), out.ld);
     report(w.worst <= 1 && margins && bad == 0 && repeat, label,
            "worst %.3f of bound, rel %.2e, margins %d, bad %ld, repeat %d", w.worst, w.rel, margins, bad, repeat);
+    if (g && round_p) run_gated(label, b, sparse, out);
     cudaFree(start), cudaFree(index), cudaFree(tile_of);
 }
 
@@ -308,12 +328,22 @@ void bench_attention()
         b.L = L, b.tiles = g.tiles, b.topk = g.topk, b.heads = 12, b.head_dim = 128, b.ldq = b.ldk = b.ldv = 3 * 1536,
         b.ldo = 1536;
         const double padded = 4.0 * g.tiles * 64 * g.topk * 64 * 1536;
+        matrix gate(L, 1536), coarse(g.tiles, 1536);
+        fill(gate), fill(coarse);
+        swan_attn_block_sparse_args gated = b;
+        gated.gate = gate.p(), gated.coarse = coarse.p(), gated.ld_gate = gate.ld;
+        const swan_vsa_combine_args sum = {out.p(), gate.p(), coarse.p(), start, g.tiles, 1536, out.ld, gate.ld};
         for (int i = 0; i < 2; i++)
             for (auto &f : sparse_rows) {
                 if (!wanted(f.name) || (i && !f.round_p)) continue;
-                const float ms = time_ms(f.round_p ? 9 : 3, [&](int) { CK(f.f(&b)); });
-                printf("%-32s L=%d tiles=%d topk=%d  %7.3f ms  %6.1f TFLOPS padded\n", f.name.c_str(), L, g.tiles, g.topk, ms,
-                       padded / ms * 1e-9);
+                const int reps = f.round_p ? 9 : 3;
+                const float ms = time_ms(reps, [&](int) { CK(f.f(&b)); }), with = time_ms(reps, [&](int) { CK(f.f(&gated)); });
+                const float apart = time_ms(reps, [&](int) {
+                    CK(f.f(&b));
+                    CK(swan_cuda_vsa_combine_vec(0, &sum));
+                });
+                printf("%-32s L=%d tiles=%d topk=%d  %7.3f ms  %6.1f TFLOPS padded; with VSA's sum %7.3f, in a pass of its own %7.3f ms\n",
+                       f.name.c_str(), L, g.tiles, g.topk, ms, padded / ms * 1e-9, with, apart);
             }
         cudaFree(start), cudaFree(index);
     }

@@ -6,6 +6,8 @@
 #ifndef SWAN_KERNEL_CUDA_ATTN_FLASH_MMA_CUH
 #define SWAN_KERNEL_CUDA_ATTN_FLASH_MMA_CUH
 
+#include "kernel/cuda/common/convert.cuh"
+#include "kernel/cuda/common/gated.cuh"
 #include "kernel/cuda/common/mma.cuh"
 
 #include <cuda_bf16.h>
@@ -170,10 +172,11 @@ SWAN_DEV void swan_flash_mma_pv(float (&o)[MT][D / 8][4], const float (&s)[MT][B
     }
 }
 
-/* Normalises a warp's MT x 16 rows and writes the first `rows` of them to out; stage: 32 * D * MT bytes of the warp's own. */
+/* Normalises a warp's MT x 16 rows and writes the first `rows` of them, with what `add` adds to these, to out; stage:
+ * 32 * D * MT bytes of the warp's own. */
 template <int D, int MT>
 SWAN_DEV void swan_flash_mma_store(__nv_bfloat16 *out, int64_t ld, int rows, const float (&o)[MT][D / 8][4],
-                                   swan_flash_mma_stats<MT> &st, uint32_t stage)
+                                   swan_flash_mma_stats<MT> &st, uint32_t stage, const swan_gated_rows &add = {})
 {
     constexpr int CHUNKS = D / 8;
     const int lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
@@ -197,8 +200,11 @@ SWAN_DEV void swan_flash_mma_store(__nv_bfloat16 *out, int64_t ld, int rows, con
     const int chunk = lane % CHUNKS;
 #pragma unroll 4
     for (int r = lane / CHUNKS; r < 16 * MT; r += 32 / CHUNKS) {
-        const uint4 v = swan_lds16(stage + swan_flash_mma_at<D>(r, chunk));
-        if (r < rows) *(uint4 *)(out + r * ld + chunk * 8) = v;
+        uint4 v = swan_lds16(stage + swan_flash_mma_at<D>(r, chunk));
+        if (r >= rows) continue;
+        if (add.gate)
+            v = swan_gated_sum(v, swan_load_stream(add.gate + r * add.ld + chunk * 8), __ldg((const uint4 *)(add.coarse + chunk * 8)));
+        *(uint4 *)(out + r * ld + chunk * 8) = v;
     }
 }
 

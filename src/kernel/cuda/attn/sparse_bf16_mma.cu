@@ -1,5 +1,5 @@
 /* Block-sparse attention over listed tiles (VSA's fine branch), bf16, head_dim 128, mma.sync, sm_80 and up: each tile of at most
- * 64 query rows attends to the rows of topk tiles. Source: VSA (arXiv 2505.13389); inner loop after FlashAttention-2 (arXiv
+ * 64 query rows attends to the rows of topk tiles; VSA's gated sum with it. Source: VSA (arXiv 2505.13389); inner loop after FlashAttention-2 (arXiv
  * 2307.08691).
  *
  * Shapes: q, k, v, out bf16 [L, H, 128] in tile order without padding; tile_start i32 [tiles+1], index i32 [H, tiles, topk]. Row
@@ -41,6 +41,7 @@ struct params {
     const __nv_bfloat16 *q, *k, *v;
     __nv_bfloat16 *out;
     const int32_t *start, *index;
+    swan_gated_rows add;
     int64_t ldq, ldo;
     uint32_t ldk, ldv; /* bytes */
     int tiles, topk;
@@ -184,14 +185,16 @@ template <int MT> __global__ void __launch_bounds__(shape<MT>::threads, shape<MT
     }
     if (!busy) return;
     const int row = warp * 16 * MT;
-    swan_flash_mma_store<D, MT>(p.out + (row0 + row) * p.ldo + head * D, p.ldo, rows - row, o, st, k + row * 2 * D);
+    swan_flash_mma_store<D, MT>(p.out + (row0 + row) * p.ldo + head * D, p.ldo, rows - row, o, st, k + row * 2 * D,
+                                swan_gated_at(p.add, row0 + row, tile, (int)gridDim.y * D, head * D));
 }
 
 template <int MT> cudaError_t sparse(cudaStream_t stream, const swan_attn_block_sparse_args *a)
 {
     if (a->L < 1 || a->tiles < 1 || a->heads < 1 || a->topk < 1 || a->topk > a->tiles) return cudaErrorInvalidValue;
     if (a->head_dim != D || a->L > 1 << 24 || a->heads > 65535 || a->topk > 1 << 16 || a->ldk > 1 << 28 || a->ldv > 1 << 28 ||
-        ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
+        ((a->ldq | a->ldk | a->ldv | a->ldo | a->ld_gate) & 7) || swan_misaligned(a->q, a->k, a->v, a->out) ||
+        swan_misaligned(a->gate, a->coarse))
         return cudaErrorNotSupported;
     const int bytes = 2 * TILE_BYTES + shape<MT>::q_bytes + keys_bytes((int)a->topk);
     if (bytes > MAX_BYTES) return cudaErrorNotSupported;
@@ -201,6 +204,7 @@ template <int MT> cudaError_t sparse(cudaStream_t stream, const swan_attn_block_
     p.q = (const __nv_bfloat16 *)a->q, p.k = (const __nv_bfloat16 *)a->k, p.v = (const __nv_bfloat16 *)a->v;
     p.out = (__nv_bfloat16 *)a->out;
     p.start = a->tile_start, p.index = a->index;
+    p.add = {(const __nv_bfloat16 *)a->gate, (const __nv_bfloat16 *)a->coarse, a->ld_gate};
     p.ldq = a->ldq, p.ldo = a->ldo;
     p.ldk = (uint32_t)a->ldk * 2, p.ldv = (uint32_t)a->ldv * 2;
     p.tiles = (int)a->tiles, p.topk = (int)a->topk;

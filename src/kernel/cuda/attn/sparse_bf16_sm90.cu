@@ -36,6 +36,8 @@
  * ring: 50 % slower, one producer warp cannot feed two consumers; with two it is the way to less than L2's time. */
 #include "kernel/cuda/attn/flash_sm90.cuh"
 #include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/convert.cuh"
+#include "kernel/cuda/common/gated.cuh"
 #include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/common/tma_host.h"
 #include "kernel/cuda/launch.h"
@@ -52,8 +54,9 @@ struct params {
     CUtensorMap q, k[SIZES], v[SIZES];
     __nv_bfloat16 *out;
     const int32_t *start, *index;
+    swan_gated_rows add;
     int64_t ldo;
-    int tiles, topk, items; /* items = heads * tiles */
+    int tiles, topk, items, width; /* items = heads * tiles; width = heads * 128 */
     float scale_log2;
 };
 
@@ -231,30 +234,51 @@ SWAN_DEV void mask_block(float (&s)[KEYS / 2], const uint4 &keys)
         if (!(w[i >> 4] >> ((i >> 2 & 3) * 8 + (i & 1)) & 1)) s[i] = -INFINITY;
 }
 
-/* Stages the tile's rows and writes those that exist, 16 bytes a thread. */
-SWAN_DEV void store_rows(const params &p, const stream_at &at, const float (&o)[64], float (&l)[2], int wg, int item)
+/* An item's rows as a thread writes them: 16 bytes at `column` of rows first + i * STEP of those that exist. */
+enum { STEP = 8 };
+struct item_rows {
+    int tile, row0, rows, first, column;
+};
+SWAN_DEV item_rows rows_of(const params &p, int item)
 {
-    const int t = threadIdx.x & 127, tile = item % p.tiles;
-    const int row0 = p.start[tile], rows = p.start[tile + 1] - row0;
-    __nv_bfloat16 *out = p.out + row0 * p.ldo + item / p.tiles * 128;
+    const int t = threadIdx.x & 127, tile = item % p.tiles, row0 = __ldg(p.start + tile);
+    return {tile, row0, __ldg(p.start + tile + 1) - row0, t >> 4, item / p.tiles * 128 + (t & 15) * 8};
+}
+
+/* What is added to them. */
+struct addends {
+    uint4 gate[64 / STEP], coarse;
+};
+SWAN_DEV void fetch_addends(addends &a, const params &p, const item_rows &r)
+{
+    const swan_gated_rows g = swan_gated_at(p.add, r.row0 + r.first, r.tile, p.width, r.column);
+    const uint4 none = make_uint4(0, 0, 0, 0); /* a register that is not always written would live through the whole kernel */
+    a.coarse = g.gate ? __ldg((const uint4 *)g.coarse) : none;
+#pragma unroll
+    for (int i = 0; i < 64 / STEP; i++)
+        a.gate[i] = g.gate && r.first + i * STEP < r.rows ? swan_load_stream(g.gate + i * STEP * g.ld) : none;
+}
+
+/* Stages the tile's rows and writes those that exist. */
+SWAN_DEV void store_rows(const params &p, const stream_at &at, const float (&o)[64], float (&l)[2], int wg, const item_rows &r,
+                         const addends &add)
+{
+    __nv_bfloat16 *out = p.out + (r.row0 + r.first) * p.ldo + r.column;
     swan_bar_sync(BAR_WG + wg, 128);
     swan_flash_stage_out(o, l, at.q);
     swan_bar_sync(BAR_WG + wg, 128);
-    const int chunk = t & 15;
+    const int chunk = threadIdx.x & 15;
+    const uint32_t from = at.q + (chunk >> 3) * (SWAN_FLASH_Q_BYTES / 2) + r.first * 128 + (((chunk & 7) ^ (r.first & 7)) << 4);
 #pragma unroll
-    for (int r = t >> 4; r < 64; r += 8) {
-        uint32_t v[4];
-        const uint32_t from =
-            at.q + (chunk >> 3) * (SWAN_FLASH_Q_BYTES / 2) + r * 128 + (((chunk & 7) ^ (r & 7)) << 4);
-        asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
-                     : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
-                     : "r"(from)
-                     : "memory");
-        if (r < rows) *(uint4 *)(out + r * p.ldo + chunk * 8) = make_uint4(v[0], v[1], v[2], v[3]);
+    for (int i = 0; i < 64 / STEP; i++, out += STEP * p.ldo) {
+        uint4 v = swan_lds16(from + i * STEP * 128);
+        if (r.first + i * STEP >= r.rows) continue;
+        if (p.add.gate) v = swan_gated_sum(v, add.gate[i], add.coarse);
+        *(uint4 *)out = v;
     }
     swan_fence_async_shared();
     swan_bar_sync(BAR_WG + wg, 128);
-    if (t == 0) swan_mbar_arrive(at.bars + 8 * Q_EMPTY);
+    if ((threadIdx.x & 127) == 0) swan_mbar_arrive(at.bars + 8 * Q_EMPTY);
 }
 
 /* What a consumer warpgroup carries from block to block. */
@@ -323,14 +347,17 @@ template <bool RAGGED> SWAN_DEV void consume(const params &p, const stream_at &a
             i++;
         }
         const int uv = units + unit_v(i, true);
+        const item_rows rows = rows_of(p, item);
         wait_unit(at, uv);
         swan_wgmma_pin(c.pr);
         swan_wgmma_fence();
         swan_flash_pv(c.o, c.pr, unit_addr(at, uv));
+        addends add;
+        fetch_addends(add, p, rows);
         swan_wgmma_wait<0>();
         swan_wgmma_pin(c.o);
         release(at, uv);
-        store_rows(p, at, c.o, c.l, wg, item);
+        store_rows(p, at, c.o, c.l, wg, rows, add);
         units += 2 * (i + 1);
     }
 }
@@ -383,9 +410,11 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
     int sms = 0;
     if (a->L < 1 || a->tiles < 1 || a->heads < 1 || a->topk < 1 || a->topk > a->tiles) return cudaErrorInvalidValue;
     if (a->head_dim != 128 || a->L > 1 << 24 || a->tiles * a->heads > 1 << 24 ||
-        ((a->ldq | a->ldk | a->ldv | a->ldo) & 7) || swan_misaligned(a->q, a->k, a->v, a->out))
+        ((a->ldq | a->ldk | a->ldv | a->ldo | a->ld_gate) & 7) || swan_misaligned(a->q, a->k, a->v, a->out) ||
+        swan_misaligned(a->gate, a->coarse))
         return cudaErrorNotSupported;
     const uint64_t width = (uint64_t)a->heads * 128;
+    p.width = (int)width;
     if ((e = swan_tma_map_bf16(&p.q, a->q, a->L, width, a->ldq, 64))) return e;
     for (int i = 0; i < SIZES; i++)
         if ((e = swan_tma_map_bf16(&p.k[i], a->k, a->L, width, a->ldk, 8u << i)) ||
@@ -396,6 +425,7 @@ extern "C" int swan_cuda_attn_block_sparse_sm90(cudaStream_t stream, const swan_
         return e;
     p.out = (__nv_bfloat16 *)a->out;
     p.start = a->tile_start, p.index = a->index;
+    p.add = {(const __nv_bfloat16 *)a->gate, (const __nv_bfloat16 *)a->coarse, a->ld_gate};
     p.ldo = a->ldo;
     p.tiles = (int)a->tiles, p.topk = (int)a->topk, p.items = (int)(a->tiles * a->heads);
     p.scale_log2 = a->scale * 1.4426950408889634f;

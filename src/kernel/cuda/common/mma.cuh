@@ -30,13 +30,6 @@ SWAN_DEV void swan_ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t addr)
                  : "memory");
 }
 
-SWAN_DEV uint4 swan_lds16(uint32_t addr)
-{
-    uint4 u;
-    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.x), "=r"(u.y), "=r"(u.z), "=r"(u.w) : "r"(addr) : "memory");
-    return u;
-}
-
 /* 16 bytes from global to shared memory past L1; zeros when !valid (`src` is not read then). */
 SWAN_DEV void swan_copy16(uint32_t dst, const void *src, bool valid)
 {

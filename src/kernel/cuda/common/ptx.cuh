@@ -178,6 +178,14 @@ template <int N> SWAN_DEV void swan_reg_inc(void) { asm volatile("setmaxnreg.inc
 
 #endif /* SWAN_SM90A */
 
+/* ---- shared memory ---- */
+SWAN_DEV uint4 swan_lds16(uint32_t addr)
+{
+    uint4 u;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(u.x), "=r"(u.y), "=r"(u.z), "=r"(u.w) : "r"(addr) : "memory");
+    return u;
+}
+
 /* ---- programmatic dependent launch: no-ops when the launch does not ask for it ---- */
 SWAN_DEV void swan_grid_wait(void)
 {

@@ -27,7 +27,8 @@ template <typename T> struct params {
     T *out;
     const float *key_bias, *rel_bias;
     const int32_t *start, *index; /* NULL: dense */
-    int64_t ldq, ldk, ldv, ldo, ld_rel;
+    const T *gate, *coarse;       /* gate NULL: nothing is added */
+    int64_t ldq, ldk, ldv, ldo, ld_rel, ld_gate;
     int Lq, Lk, D, tiles, topk;
     float scale;
 };
@@ -109,9 +110,12 @@ template <typename T> __global__ void __launch_bounds__(256) attention_naive(con
     for (int r = 0; r < 2; r++) {
         const int at = row + warp * 2 + r;
         for (int c = 0; c < 4; c++) {
-            const int d = lane * 4 + c;
-            if (at < end && d < p.D)
-                swan_put(&p.out[at * p.ldo + (int64_t)head * p.D + d], st[r].o[c] / st[r].l);
+            const int d = lane * 4 + c, column = head * p.D + d;
+            if (at >= end || d >= p.D) continue;
+            float o = st[r].o[c] / st[r].l;
+            if (p.gate)
+                o = fmaf(swan_get(p.gate[at * p.ld_gate + column]), swan_get(p.coarse[(int64_t)tile * gridDim.y * p.D + column]), o);
+            swan_put(&p.out[at * p.ldo + column], o);
         }
     }
 }
@@ -145,6 +149,7 @@ template <typename T> cudaError_t run_sparse(cudaStream_t stream, const swan_att
         return cudaErrorInvalidValue;
     params<T> p = common<T>(a);
     p.start = a.tile_start, p.index = a.index;
+    p.gate = (const T *)a.gate, p.coarse = (const T *)a.coarse, p.ld_gate = a.ld_gate;
     p.Lq = p.Lk = (int)a.L, p.tiles = (int)a.tiles, p.topk = (int)a.topk;
     attention_naive<T><<<dim3((unsigned)p.tiles * 4, (unsigned)a.heads), 256, 0, stream>>>(p);
     return cudaGetLastError();

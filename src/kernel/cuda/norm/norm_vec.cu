@@ -19,6 +19,7 @@
  * Nothing else tried. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
+#include "kernel/cuda/common/gated.cuh"
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/launch.h"
@@ -168,13 +169,8 @@ __global__ void __launch_bounds__(256) vsa_combine_vec(const swan_vsa_combine_ar
     for (int i = (int)threadIdx.x; i < vecs * (r1 - r0); i += 256) {
         const int64_t r = r0 + i / vecs;
         const int at = i % vecs * 8;
-        float f[8], g[8], c[8];
-        swan_unpack8(*(const uint4 *)(fine + r * a.ld_fine + at), f);
-        swan_unpack8(swan_load_stream(gate + r * a.ld_gate + at), g);
-        swan_unpack8(__ldg((const uint4 *)(coarse + at)), c);
-#pragma unroll
-        for (int e = 0; e < 8; e++) f[e] = fmaf(g[e], c[e], f[e]);
-        *(uint4 *)(fine + r * a.ld_fine + at) = swan_pack8(f);
+        uint4 *f = (uint4 *)(fine + r * a.ld_fine + at);
+        *f = swan_gated_sum(*f, swan_load_stream(gate + r * a.ld_gate + at), __ldg((const uint4 *)(coarse + at)));
     }
 }
 
