@@ -66,7 +66,8 @@ typedef struct swan_wan_text {
 } swan_wan_text;
 /* Rows that stand for a prompt of n tokens (1..512) and the zero rows behind it: n, and one more when there are zero rows, for
  * they are equal. padded: then up to the next of 64, 128, 256 and 512 with rows that weigh nothing, so that a GPU meets four
- * shapes and no others. */
+ * shapes and no others. 63, 127 and 255 tokens fill a shape; 128 take the one of 256, for without the zero rows' key the softmax is
+ * another function. (The encoder has no such row: swan_umt5_padded of 128 is 128.) */
 enum { SWAN_WAN_TEXT_SHAPES = 4 };
 int64_t swan_wan_text_rows(int64_t n, bool padded);
 /* Which of the shapes so many rows are, and the most tokens that take a shape with a row for the zero rows. */

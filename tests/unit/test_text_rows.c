@@ -176,12 +176,16 @@ static void compare_attention(setup *s, prompt_rows *one, prompt_rows *all, int6
     print_message("  n = %3d: one row for the zeros %.2e, all of them %.2e from fp64 (bound %.1e)\n", (int)n, collapsed, plain, bound);
     assert_true(collapsed <= bound);
     assert_true(plain <= bound);
-    if (n < SWAN_TEXT_TOKENS) { /* one zero row more than there are: the comparison must see it */
+    /* one zero row more than there are, and none, which n rows would be enough for: the comparison must see either */
+    const float wrong[] = {logf((float)(SWAN_TEXT_TOKENS - n + 1)), -INFINITY};
+    for (int i = 0; i < 2 && n < SWAN_TEXT_TOKENS; i++) {
         float *bias = one->text.bias.data;
-        bias[n] = logf((float)(SWAN_TEXT_TOKENS - n + 1));
+        bias[n] = wrong[i];
         attend(s, one, q, a);
         swan_wan_text_bias(n, one->text.rows, bias);
-        assert_true(distance(a, want, (int64_t)count) > 10 * bound);
+        double e = distance(a, want, (int64_t)count);
+        print_message("           with %s %.2e\n", i ? "none of them" : "one more", e);
+        assert_true(e > 10 * bound);
     }
     free(q);
     free(a);
@@ -192,9 +196,9 @@ static void compare_attention(setup *s, prompt_rows *one, prompt_rows *all, int6
 static void collapsed_equals_plain(void **state)
 {
     (void)state;
-    static const int64_t lengths[] = {1, 7, 511, 512};
+    static const int64_t lengths[] = {1, 7, 128, 511, 512};
     for (unsigned fast = 0; fast < 2; fast++)
-        for (int i = 0; i < 4; i++) {
+        for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
             setup s;
             prompt_rows one, all;
             int64_t n = lengths[i];
@@ -247,8 +251,8 @@ static void numbers_of_rows(void **state)
     static const int64_t shapes[SWAN_WAN_TEXT_SHAPES] = {64, 128, 256, 512};
     static const struct {
         int64_t n, host, padded;
-    } cases[] = {{1, 2, 64}, {62, 63, 64}, {63, 64, 64}, {64, 65, 128}, {127, 128, 128}, {128, 129, 256}, {255, 256, 256},
-                 {256, 257, 512}, {511, 512, 512}, {512, 512, 512}};
+    } cases[] = {{1, 2, 64}, {62, 63, 64}, {63, 64, 64}, {64, 65, 128}, {65, 66, 128}, {127, 128, 128}, {128, 129, 256},
+                 {129, 130, 256}, {255, 256, 256}, {256, 257, 512}, {511, 512, 512}, {512, 512, 512}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(swan_wan_text_rows(cases[i].n, false), cases[i].host);
         assert_int_equal(swan_wan_text_rows(cases[i].n, true), cases[i].padded);
