@@ -38,6 +38,16 @@ typedef swan_linear_args swan_linear_f16_args;  /* weights F16 */
 /* y = gelu_tanh(x Wg^T) * (x Wu^T): w holds Wg [N, K] and behind it Wu [N, K], BF16. No bias, gate or epilogue. What gelu gives may be
  * rounded to the activations' format before it is multiplied. */
 typedef swan_linear_args swan_linear_gelu_mul_args;
+/* Where no kernel makes both at once it is two products, that of Wg (i = 0) and that of Wu (i = 1): the second meets in y what the
+ * first one left there. */
+static inline swan_epilogue swan_linear_gelu_mul_epilogue(int i) { return i ? SWAN_EPI_MUL : SWAN_EPI_GELU; }
+static inline swan_linear_bf16_args swan_linear_gelu_mul_product(const swan_linear_gelu_mul_args *a, int i)
+{
+    swan_linear_bf16_args one = *a;
+    one.w = (const uint16_t *)a->w + i * a->N * a->K;
+    one.epilogue = swan_linear_gelu_mul_epilogue(i);
+    return one;
+}
 
 /* y[l, :] = (x[l, :] - mean) / sqrt(var + eps) * (scale + scale_offset) + shift, statistics over D in at least fp32.
  * Modulation: scale_offset 1. Affine layer norm: scale = weight, shift = bias, scale_offset 0. y may be x. */

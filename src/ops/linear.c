@@ -46,8 +46,8 @@ swan_status swan_op_linear_gelu_mul(swan_ctx *ctx, const swan_tensor *x, const s
     swan_linear joined;
     SWAN_OP_CHECK(!gate->bias.data && !up->bias.data, "gated linear bias", &gate->bias, &up->bias);
     if (swan_ctx_on_host(ctx) || w->dtype != SWAN_BF16 || !swan_linear_join(both, 2, &joined)) {
-        SWAN_TRY(swan_op_linear(ctx, x, gate, SWAN_EPI_GELU, NULL, y));
-        return swan_op_linear(ctx, x, up, SWAN_EPI_MUL, NULL, y);
+        for (int i = 0; i < 2; i++) SWAN_TRY(swan_op_linear(ctx, x, both[i], swan_linear_gelu_mul_epilogue(i), NULL, y));
+        return SWAN_OK;
     }
     SWAN_OP_CHECK(x->ndim == 2 && w->ndim == 2 && x->ne[1] == w->ne[1], "gated linear", x, w);
     SWAN_OP_CHECK(y->ndim == 2 && y->ne[0] == x->ne[0] && y->ne[1] == w->ne[0], "gated linear", y, w);

@@ -316,6 +316,31 @@ static void rounds_only_for_parity(void **state)
     for (int i = 0; i < 16; i++) assert_true(fmodf(v[i] * 128, 1) == 0);
 }
 
+/* What a row without a kernel for linear.gelu_mul does, and what the op does on the host: two products. The reference makes both at
+ * once, in fp64; between the two products gelu is rounded once more. */
+static void gelu_mul_is_two_products(void **state)
+{
+    fixture *f = *state;
+    enum { M = 5, N = 24, K = 40 };
+    assert_ok(swan_kernels_pick(SWAN_ARCH_CPU, SWAN_F32, 0, "linear.bf16=ref", &f->kernels));
+    swan_tensor x = T(F32, M, K), w = T(BF16, 2 * N, K), fused = T(F32, M, N), two = T(F32, M, N), op = T(F32, M, N);
+    for (int i = 0; i < 2 * N * K; i++) ((uint16_t *)w.data)[i] = (uint16_t)(0x3d00 + i * 37 % 256 + (i % 3 ? 0 : 0x8000));
+    swan_linear_gelu_mul_args a = {.x = x.data, .w = w.data, .y = fused.data, .M = M, .N = N, .K = K, .ldx = K, .ldy = N};
+    assert_ok(f->kernels.linear_gelu_mul.run(&f->stream, &a));
+    a.y = two.data;
+    for (int i = 0; i < 2; i++) {
+        swan_linear_bf16_args one = swan_linear_gelu_mul_product(&a, i);
+        assert_ok(f->kernels.linear_bf16.run(&f->stream, &one));
+    }
+    swan_linear gate = {.weight = swan_tensor_2d(w.data, SWAN_BF16, N, K)}, up = {.weight = swan_tensor_2d((uint16_t *)w.data + N * K, SWAN_BF16, N, K)};
+    assert_ok(swan_op_linear_gelu_mul(&f->ctx, &x, &gate, &up, &op));
+    assert_memory_equal(op.data, two.data, swan_tensor_bytes(&two));
+    for (int i = 0; i < M * N; i++) {
+        float want = ((float *)fused.data)[i], got = ((float *)two.data)[i];
+        assert_true(want != 0 && fabsf(got - want) <= ldexpf(fabsf(want), -22));
+    }
+}
+
 static void a_full_arena_is_our_bug(void **state)
 {
     fixture *f = *state;
@@ -335,6 +360,7 @@ int main(void)
         TEST(dry_counts_what_run_does), TEST(cost_formulas),         TEST(scratch_goes_back),
         TEST(cancelled_before_the_kernel), TEST(an_empty_slot_is_named), TEST(trace_sees_every_call),
         TEST(wrong_shapes),             TEST(rounds_only_for_parity), TEST(a_full_arena_is_our_bug),
+        TEST(gelu_mul_is_two_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,24 +155,15 @@ size_t swan_linear_bf16_sm90_lt_workspace(const swan_linear_bf16_args *a, const 
     return swan_linear_prefers_cublaslt(a) ? swan_linear_bf16_cublaslt_workspace(a, s) : 0;
 }
 
-/* linear.gelu_mul in two products, of which the second meets what the first one left in y. */
+/* linear.gelu_mul in two products by a row of linear.bf16, which wants the same scratch for both. */
 typedef swan_status linear_bf16_row(swan_stream *, const swan_linear_bf16_args *);
 static swan_status gelu_mul_by(linear_bf16_row *row, swan_stream *s, const swan_linear_gelu_mul_args *a)
 {
-    swan_linear_args one = *a;
-    one.epilogue = SWAN_EPI_GELU;
-    SWAN_TRY(row(s, &one));
-    one.w = (const uint16_t *)a->w + a->N * a->K;
-    one.epilogue = SWAN_EPI_MUL;
-    return row(s, &one);
-}
-
-/* Both want the same. */
-static swan_linear_args gelu_mul_half(const swan_linear_gelu_mul_args *a)
-{
-    swan_linear_args one = *a;
-    one.epilogue = SWAN_EPI_GELU;
-    return one;
+    for (int i = 0; i < 2; i++) {
+        swan_linear_bf16_args one = swan_linear_gelu_mul_product(a, i);
+        SWAN_TRY(row(s, &one));
+    }
+    return SWAN_OK;
 }
 
 swan_status swan_linear_gelu_mul_mma_skinny(swan_stream *s, const swan_linear_gelu_mul_args *a)
@@ -182,7 +173,7 @@ swan_status swan_linear_gelu_mul_mma_skinny(swan_stream *s, const swan_linear_ge
 
 size_t swan_linear_gelu_mul_mma_skinny_workspace(const swan_linear_gelu_mul_args *a, const swan_stream *s)
 {
-    swan_linear_args one = gelu_mul_half(a);
+    swan_linear_bf16_args one = swan_linear_gelu_mul_product(a, 0);
     return swan_linear_bf16_mma_skinny_workspace(&one, s);
 }
 
@@ -195,6 +186,6 @@ swan_status swan_linear_gelu_mul_wide_sm90(swan_stream *s, const swan_linear_gel
 
 size_t swan_linear_gelu_mul_wide_sm90_workspace(const swan_linear_gelu_mul_args *a, const swan_stream *s)
 {
-    swan_linear_args one = gelu_mul_half(a);
+    swan_linear_bf16_args one = swan_linear_gelu_mul_product(a, 0);
     return swan_linear_bf16_sm90_lt_workspace(&one, s);
 }

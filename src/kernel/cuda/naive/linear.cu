@@ -47,16 +47,11 @@ template <typename T> cudaError_t of_bf16(cudaStream_t s, const swan_linear_args
 }
 template <typename T> cudaError_t of_f16(cudaStream_t s, const swan_linear_args &a) { return run<T, __half>(s, a); }
 
-/* The second product meets what the first one left in y. */
 template <typename T> cudaError_t gelu_mul(cudaStream_t s, const swan_linear_args &a)
 {
-    swan_linear_args one = a;
-    one.epilogue = SWAN_EPI_GELU;
-    const cudaError_t e = of_bf16<T>(s, one);
-    if (e) return e;
-    one.w = (const __nv_bfloat16 *)a.w + a.N * a.K;
-    one.epilogue = SWAN_EPI_MUL;
-    return of_bf16<T>(s, one);
+    cudaError_t e = cudaSuccess;
+    for (int i = 0; i < 2 && !e; i++) e = of_bf16<T>(s, swan_linear_gelu_mul_product(&a, i));
+    return e;
 }
 
 } // namespace
