@@ -2,13 +2,14 @@
  *
  * swan_start: a launch that may begin while the kernel before it in the stream ends (programmatic dependent launch, on
  * compute capability 9 and 12). Every thread of such a kernel executes swan_grid_wait() before it reads anything that a kernel
- * of the stream has written, and before its first write. cluster: blocks to a cluster, along x. */
+ * of the stream has written, and before its first write. cluster: blocks to a cluster, along x. EARLY false: it begins when the
+ * kernel before it has ended. */
 #ifndef SWAN_KERNEL_CUDA_COMMON_START_CUH
 #define SWAN_KERNEL_CUDA_COMMON_START_CUH
 
 #include <cuda_runtime.h>
 
-template <typename P>
+template <bool EARLY = true, typename P>
 static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, size_t smem, cudaStream_t stream, const P &p,
                               unsigned cluster = 1)
 {
@@ -25,7 +26,7 @@ static cudaError_t swan_start(void (*kernel)(P), dim3 grid, unsigned threads, si
     attr[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attr[0].val.programmaticStreamSerializationAllowed = 1;
     cfg.attrs = attr;
-    cfg.numAttrs = major == 9 || major == 12 ? 1 : 0; /* others run what was compiled for sm_80, where nothing waits */
+    cfg.numAttrs = EARLY && (major == 9 || major == 12); /* others run what was compiled for sm_80, where nothing waits */
     if (cluster > 1) {
         attr[cfg.numAttrs].id = cudaLaunchAttributeClusterDimension;
         attr[cfg.numAttrs].val.clusterDim.x = cluster;
@@ -47,20 +48,7 @@ static inline cudaError_t swan_multiprocessors(int *count)
 template <typename P>
 static cudaError_t swan_start_clusters(void (*kernel)(P), int clusters, int size, size_t smem, cudaStream_t stream, const P &p)
 {
-    const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem);
-    if (e) return e;
-    cudaLaunchConfig_t cfg = {};
-    cudaLaunchAttribute attr[1];
-    cfg.gridDim = dim3((unsigned)(clusters * size));
-    cfg.blockDim = dim3(384);
-    cfg.dynamicSmemBytes = smem;
-    cfg.stream = stream;
-    attr[0].id = cudaLaunchAttributeClusterDimension;
-    attr[0].val.clusterDim.x = (unsigned)size;
-    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
-    cfg.attrs = attr;
-    cfg.numAttrs = size > 1 ? 1 : 0;
-    return cudaLaunchKernelEx(&cfg, kernel, p);
+    return swan_start<false>(kernel, dim3((unsigned)(clusters * size)), 384, smem, stream, p, (unsigned)size);
 }
 
 #endif
