@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char message[1024];
+static _Thread_local char message[sizeof((swan_failure *)NULL)->message];
 
 swan_status swan_status_fail(swan_status code, const char *format, ...)
 {
@@ -35,6 +35,18 @@ swan_status swan_status_prefix(swan_status code, const char *format, ...)
     text[used] = 0;
     memcpy(message, text, sizeof message);
     return code;
+}
+
+void swan_status_keep(swan_failure *failure, swan_status status)
+{
+    if (failure->status || !status) return;
+    failure->status = status;
+    memcpy(failure->message, message, sizeof message);
+}
+
+swan_status swan_status_kept(const swan_failure *failure)
+{
+    return failure->status ? SWAN_FAIL(failure->status, "%s", failure->message) : SWAN_OK;
 }
 
 const char *swan_last_error(void) { return message; }

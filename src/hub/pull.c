@@ -41,8 +41,7 @@ typedef struct pull {
     pthread_mutex_t mutex;  /* all below, and the callback */
     pthread_cond_t changed;
     int next, running, files_done;
-    swan_status failure;    /* of the first transfer that failed, and its message */
-    char message[1024];
+    swan_failure failure;   /* of the first transfer that failed */
     double speed, shown_at;
     uint64_t shown_received;
 } pull;
@@ -284,7 +283,7 @@ static swan_status check_space(pull *p)
 static swan_transfer *take_next(pull *p)
 {
     pthread_mutex_lock(&p->mutex);
-    swan_transfer *t = p->next < p->count && !p->failure ? &p->transfers[p->next++] : NULL;
+    swan_transfer *t = p->next < p->count && !p->failure.status ? &p->transfers[p->next++] : NULL;
     pthread_mutex_unlock(&p->mutex);
     return t;
 }
@@ -305,11 +304,8 @@ static void *work(void *user)
     }
     swan_http_close(http);
     pthread_mutex_lock(&p->mutex);
-    if (s && !p->failure) {
-        p->failure = s;
-        snprintf(p->message, sizeof p->message, "%s", swan_last_error());
-        atomic_store(&p->stop, true);
-    }
+    swan_status_keep(&p->failure, s);
+    if (s) atomic_store(&p->stop, true);
     p->running--;
     pthread_cond_signal(&p->changed);
     pthread_mutex_unlock(&p->mutex);
@@ -347,11 +343,10 @@ static swan_status run_transfers(pull *p)
         pthread_cond_timedwait(&p->changed, &p->mutex, &until);
         tick(p);
     }
-    swan_status s = p->failure;
     pthread_mutex_unlock(&p->mutex);
     for (int i = 0; i < made; i++) pthread_join(threads[i], NULL);
     if (!made) return SWAN_FAIL(SWAN_E_NOMEM, "no thread could be started");
-    return s ? SWAN_FAIL(s, "%s", p->message) : SWAN_OK;
+    return swan_status_kept(&p->failure);
 }
 
 /* ---- the tree ---- */

@@ -4,11 +4,9 @@
  * 2. A frame is free, in the writer's hands (`filling`), in its chunk's queue, or in the hands of its chunk's thread; there are never
  *    more than frames_most. The writer waits for a frame only while some thread has work: a thread waits for frames of the last
  *    chunk alone, and then others have what is under way.
- * 3. `status` goes from SWAN_OK to one failure and never changes again; `message` belongs to it. Threads end when it is a failure,
- *    when `stop` is set, or when the video has ended and no chunk is unclaimed. */
+ * 3. Threads end when there is a `failure`, when `stop` is set, or when the video has ended and no chunk is unclaimed. */
 #include "media/chunks.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,24 +51,18 @@ struct swan_chunks {
     int frames_made;
     int64_t frames, taken, delay; /* frames pushed, packets taken, packets before the one with time 0 */
     bool ended, stop;
-    swan_status status;
-    char message[1024];
+    swan_failure failure;
 };
 
 /* With the lock held. */
-static void fail(swan_chunks *q, swan_status status, const char *message)
+static void fail(swan_chunks *q, swan_status status)
 {
-    if (q->status != SWAN_OK) return;
-    q->status = status;
-    snprintf(q->message, sizeof q->message, "%s", message);
+    swan_status_keep(&q->failure, status);
     pthread_cond_broadcast(&q->to_threads);
     pthread_cond_broadcast(&q->to_writer);
 }
 
-/* The failure on the calling thread. With the lock held. */
-static swan_status report(const swan_chunks *q) { return q->status == SWAN_OK ? SWAN_OK : SWAN_FAIL(q->status, "%s", q->message); }
-
-static bool halted(const swan_chunks *q) { return q->status != SWAN_OK || q->stop; }
+static bool halted(const swan_chunks *q) { return q->failure.status || q->stop; }
 
 /* ---- threads: frames to packets ---------------------------------------------------------------- */
 
@@ -159,7 +151,7 @@ static void encode_chunk(swan_chunks *q, chunk *c, AVCodecContext *x)
     if (!status && go_on) status = feed(q, c, x, NULL, packet);
     av_packet_free(&packet);
     pthread_mutex_lock(&q->lock);
-    if (status) fail(q, status, swan_last_error());
+    if (status) fail(q, status);
     c->done = true;
     pthread_cond_signal(&q->to_writer);
     pthread_mutex_unlock(&q->lock);
@@ -180,7 +172,7 @@ static AVCodecContext *take_encoder(swan_chunks *q)
         avcodec_free_context(&x);
     }
     pthread_mutex_lock(&q->lock);
-    if (status) fail(q, status, swan_last_error());
+    if (status) fail(q, status);
     return x;
 }
 
@@ -346,7 +338,7 @@ swan_status swan_chunks_frame(swan_chunks *q, AVFrame **frame)
     swan_libav_begin();
     pthread_mutex_lock(&q->lock);
     while (!halted(q) && !q->filling && !q->free_frames && q->frames_made == q->config.frames_most) pthread_cond_wait(&q->to_writer, &q->lock);
-    swan_status status = report(q);
+    swan_status status = swan_status_kept(&q->failure);
     if (!status && !q->filling && q->free_frames) {
         q->filling = q->free_frames;
         q->free_frames = q->filling->next;
@@ -382,7 +374,7 @@ swan_status swan_chunks_push(swan_chunks *q)
 {
     if (!q->filling || q->ended) return SWAN_BUG("%s: a frame pushed without one to fill, or after the end", q->config.file);
     pthread_mutex_lock(&q->lock);
-    swan_status status = report(q);
+    swan_status status = swan_status_kept(&q->failure);
     chunk *c = status ? NULL : chunk_to_fill(q);
     if (c) {
         *c->queue_end = q->filling;
@@ -438,7 +430,7 @@ swan_status swan_chunks_packet(swan_chunks *q, AVPacket **packet)
     pthread_mutex_lock(&q->lock);
     swan_status status;
     chunk *c = NULL;
-    while (!(status = report(q)) && (c = q->chunks) && !c->ready) {
+    while (!(status = swan_status_kept(&q->failure)) && (c = q->chunks) && !c->ready) {
         if (c->done) status = drop_first(q);
         else if (q->ended) pthread_cond_wait(&q->to_writer, &q->lock);
         else break;

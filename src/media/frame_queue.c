@@ -1,11 +1,9 @@
-/* Invariants, all under `lock`: 1. Frames first .. first + count - 1 (modulo capacity) are queued; frame `first` may
- * be in the consumer's hands. It counts until
+/* Invariants, all under `lock`:
+ * 1. Frames first .. first + count - 1 (modulo capacity) are queued; frame `first` may be in the consumer's hands. It counts until
  *    the consumer returns, so the producer's place, first + count, is never one that is read.
- * 2. `status` goes from SWAN_OK to one failure and never changes again; `message` belongs to it.
- * 3. The consumer thread ends when status is a failure, or when `closing` is set and count is 0. */
+ * 2. The consumer thread ends when there is a `failure`, or when `closing` is set and count is 0. */
 #include "media/frame_queue.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,16 +22,8 @@ struct swan_frame_queue {
     size_t stride; /* bytes from one frame to the next */
     int capacity, first, count;
     bool closing;
-    swan_status status;
-    char message[1024];
+    swan_failure failure;
 };
-
-static void fail(swan_frame_queue *q, swan_status status, const char *message)
-{
-    if (q->status != SWAN_OK) return;
-    q->status = status;
-    snprintf(q->message, sizeof q->message, "%s", message);
-}
 
 static void *consume(void *arg)
 {
@@ -41,13 +31,13 @@ static void *consume(void *arg)
     int64_t index = 0;
     pthread_mutex_lock(&q->lock);
     for (;;) {
-        while (q->status == SWAN_OK && !q->count && !q->closing) pthread_cond_wait(&q->changed, &q->lock);
-        if (q->status != SWAN_OK || !q->count) break;
+        while (!q->failure.status && !q->count && !q->closing) pthread_cond_wait(&q->changed, &q->lock);
+        if (q->failure.status || !q->count) break;
         const void *frame = q->frames + (size_t)q->first * q->stride;
         pthread_mutex_unlock(&q->lock);
         swan_status status = q->consumer(q->user, index++, frame);
         pthread_mutex_lock(&q->lock);
-        if (status != SWAN_OK) fail(q, status, swan_last_error());
+        swan_status_keep(&q->failure, status);
         q->first = (q->first + 1) % q->capacity;
         q->count--;
         pthread_cond_broadcast(&q->changed);
@@ -98,20 +88,14 @@ swan_status swan_frame_queue_open_over(void *memory, size_t frame_bytes, int cap
     return SWAN_OK;
 }
 
-/* q's failure on the calling thread. With the lock held. */
-static swan_status report(const swan_frame_queue *q)
-{
-    return q->status == SWAN_OK ? SWAN_OK : SWAN_FAIL(q->status, "%s", q->message);
-}
-
 swan_status swan_frame_queue_slot(swan_frame_queue *q, void **frame) { return swan_frame_queue_slot_ahead(q, 0, frame); }
 
 swan_status swan_frame_queue_slot_ahead(swan_frame_queue *q, int ahead, void **frame)
 {
     if (ahead < 0 || ahead >= q->capacity) return SWAN_BUG("frame %d ahead in a queue of %d", ahead, q->capacity);
     pthread_mutex_lock(&q->lock);
-    while (q->status == SWAN_OK && q->count + ahead >= q->capacity) pthread_cond_wait(&q->changed, &q->lock);
-    swan_status status = report(q);
+    while (!q->failure.status && q->count + ahead >= q->capacity) pthread_cond_wait(&q->changed, &q->lock);
+    swan_status status = swan_status_kept(&q->failure);
     if (status == SWAN_OK) *frame = q->frames + (size_t)((q->first + q->count + ahead) % q->capacity) * q->stride;
     pthread_mutex_unlock(&q->lock);
     return status;
@@ -120,7 +104,7 @@ swan_status swan_frame_queue_slot_ahead(swan_frame_queue *q, int ahead, void **f
 swan_status swan_frame_queue_push(swan_frame_queue *q)
 {
     pthread_mutex_lock(&q->lock);
-    swan_status status = report(q);
+    swan_status status = swan_status_kept(&q->failure);
     if (status == SWAN_OK && q->count == q->capacity) {
         status = SWAN_BUG("frame pushed into a full queue, without a slot");
     } else if (status == SWAN_OK) {
@@ -134,7 +118,7 @@ swan_status swan_frame_queue_push(swan_frame_queue *q)
 void swan_frame_queue_cancel(swan_frame_queue *q)
 {
     pthread_mutex_lock(&q->lock);
-    fail(q, SWAN_E_CANCELLED, "cancelled");
+    swan_status_keep(&q->failure, SWAN_FAIL(SWAN_E_CANCELLED, "cancelled"));
     pthread_cond_broadcast(&q->changed);
     pthread_mutex_unlock(&q->lock);
 }
@@ -147,7 +131,7 @@ swan_status swan_frame_queue_close(swan_frame_queue *q)
     pthread_cond_broadcast(&q->changed);
     pthread_mutex_unlock(&q->lock);
     pthread_join(q->thread, NULL);
-    swan_status status = report(q);
+    swan_status status = swan_status_kept(&q->failure);
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
     if (q->owned) free(q->frames);

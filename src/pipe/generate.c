@@ -1,6 +1,5 @@
 /* The story of one video: prompt -> ids -> context -> noise -> velocity, step by step -> frames -> mp4.
  * Each phase is a few lines here; what it does stands where the calls lead. */
-#include <stdio.h>
 #include <string.h>
 
 #include "pipe/dump.h"
@@ -155,10 +154,10 @@ static swan_status run(swan_session *s, const char *prompt, swan_output *output,
 /* Nothing of the request is in flight behind this. What it failed with stays the message. */
 static swan_status drain(swan_session *s, swan_status status)
 {
-    char reason[512];
-    snprintf(reason, sizeof reason, "%s", status ? swan_last_error() : "");
-    swan_status drained = swan_session_settle(s);
-    return status ? SWAN_FAIL(status, "%s", reason) : drained;
+    swan_failure first = {0};
+    swan_status_keep(&first, status);
+    swan_status_keep(&first, swan_session_settle(s));
+    return swan_status_kept(&first);
 }
 
 swan_status swan_session_generate(swan_session *s, const char *prompt, int64_t seed, swan_report *report)

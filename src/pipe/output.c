@@ -163,12 +163,12 @@ swan_status swan_output_finish(swan_output *o, uint64_t *bytes)
 void swan_output_abort(swan_output *o)
 {
     if (o->queue) {
-        char reason[1024]; /* why we are here: closing a cancelled queue says "cancelled" */
-        snprintf(reason, sizeof reason, "%s", swan_last_error());
+        swan_failure why = {0}; /* we are here; closing a cancelled queue says "cancelled" */
+        swan_status_keep(&why, SWAN_E_CANCELLED);
         swan_frame_queue_cancel(o->queue);
         (void)swan_frame_ring_drain(&o->session->ring); /* nothing writes to the queue's memory any more */
-        swan_status status = swan_frame_queue_close(o->queue);
-        (void)SWAN_FAIL(status, "%s", reason);
+        (void)swan_frame_queue_close(o->queue);
+        (void)swan_status_kept(&why);
     }
     swan_mp4_abort(o->mp4);
     free(o->recipe);

@@ -219,10 +219,10 @@ swan_status swan_segments_record(struct swan_session *s, swan_status (*run)(stru
     swan_status status = run(s, what);
     s->ctx.mode = SWAN_RUN;
     out->counters = s->ctx.counters;
-    char reason[256];
-    snprintf(reason, sizeof reason, "%s", status ? swan_last_error() : "");
-    swan_status ended = d->backend->capture_end(&s->stream, &out->graph); /* always: the stream has to run again */
-    return status ? SWAN_FAIL(status, "%s", reason) : ended;
+    swan_failure first = {0};
+    swan_status_keep(&first, status);
+    swan_status_keep(&first, d->backend->capture_end(&s->stream, &out->graph)); /* always: the stream has to run again */
+    return swan_status_kept(&first);
 }
 
 typedef struct pass_piece {

@@ -88,11 +88,11 @@ swan_status swan_server_run(const swan_server_config *config)
         status = serve(&http, &signals);
         if (!status) drain(&http, &signals);
     }
-    char reason[1024];
-    snprintf(reason, sizeof reason, "%s", swan_last_error());
+    swan_failure first = {0};
+    swan_status_keep(&first, status);
     swan_httpd_close(&http); /* asks the workers, so before them */
     swan_workers_close(http.workers);
     swan_events_close(http.events);
     swan_jobs_close(http.jobs);
-    return status ? SWAN_FAIL(status, "%s", reason) : SWAN_OK;
+    return swan_status_kept(&first);
 }
