@@ -8,6 +8,7 @@
 #include "check.cuh"
 
 #include <cstdarg>
+#include <ctime>
 #include <unistd.h>
 
 int g_checks, g_failures;
