@@ -212,6 +212,7 @@ static swan_status bind_one(swan_weight_loader *loader, const swan_weight_spec *
         loader->mapped_bytes += swan_tensor_bytes(&source);
     } else {
         SWAN_TRY(copy(loader, &source, spec->role, out));
+        loader->source_bytes += swan_tensor_bytes(&source);
     }
     final_shape(&want, spec->role, out);
     loader->parameters += swan_tensor_count(&want);

@@ -47,6 +47,7 @@ typedef struct swan_weight_loader {
     bool round_bf16;        /* parity runs: vectors too are rounded to bf16, kept as f32 */
     uint8_t *used;          /* [swan_ckpt_count], set where a tensor was taken; may be NULL */
     uint64_t mapped_bytes;  /* out: bytes that stay in the mapped file */
+    uint64_t source_bytes;  /* out: bytes of the mapped file that copies are made from */
     int64_t parameters;     /* out: elements */
 } swan_weight_loader;
 

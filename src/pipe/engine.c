@@ -159,6 +159,7 @@ static swan_status load_component(swan_engine *e, swan_component *part, const in
     swan_status s = load(e, &loader);
     free(loader.used);
     part->mapped_bytes = loader.mapped_bytes;
+    part->source_bytes = loader.source_bytes;
     part->copied_bytes = swan_arena_mark(arena) + swan_arena_mark(&e->host_weights) - before + swan_ckpt_copied_bytes(part->ckpt);
     part->parameters = loader.parameters;
     return s;
@@ -254,7 +255,9 @@ static swan_status open_directory(swan_engine *e, model_files *files)
     while (n > 1 && e->directory[n - 1] == '/') e->directory[--n] = 0;
     snprintf(e->name, sizeof e->name, "%s", swan_path_name(e->directory));
     SWAN_TRY(read_files(e, files));
-    return open_checkpoints(e, files);
+    SWAN_TRY(open_checkpoints(e, files));
+    e->resident_bytes = swan_usage_resident();
+    return SWAN_OK;
 }
 
 /* ---- where the weights live ---- */

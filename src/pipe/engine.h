@@ -17,6 +17,7 @@ typedef struct swan_component {
     swan_ckpt *ckpt;
     uint64_t mapped_bytes; /* weights read from the mapped file */
     uint64_t copied_bytes; /* weights converted into the weight arena */
+    uint64_t source_bytes; /* what these are in the mapped file */
     int64_t parameters;
 } swan_component;
 
@@ -26,7 +27,7 @@ struct swan_engine {
     char name[128];            /* last part of the directory: for messages and metadata */
     char class_name[64];
     bool synthetic;            /* made-up weights (pipe/synthetic.h); there is no directory, and no tokenizer */
-    uint64_t resident_bytes;   /* of the process before anything was mapped */
+    uint64_t resident_bytes;   /* of the process before weights are read: with the tokenizer, and what a file's layout has us copy */
     uint64_t device_base_bytes; /* in use on the GPU before anything of ours was; 0 on the host */
     unsigned cpu_features;
     swan_device device;
