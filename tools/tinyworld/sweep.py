@@ -78,6 +78,8 @@ def score(pipe, w, setting, prompts, batch, pool):
         noise = torch.stack([noise_of(k) for k, _, _ in part]).to(pipe.device)
         clips = make(pipe, setting, [t for _, _, t in part], [s for _, s, _ in part], noise, w)
         futures += [pool.submit(one, c, s, t) for c, (_, s, t) in zip(clips, part)]
+        if pipe.device == "cpu":  # every parallel loop of torch waits for its last thread, and the judge would have the cores
+            concurrent.futures.wait(futures)
         if i == 0:
             print(f"  {setting}: {len(part)} of {len(prompts)} clips made, {time.time() - START:.1f} s", flush=True)
     return [f.result() for f in futures]
@@ -99,6 +101,8 @@ def main():
     p.add_argument("--within", type=float, default=1e9, help="seconds after which no further setting is begun")
     a = p.parse_args()
     torch.set_float32_matmul_precision("high")
+    if a.device != "cpu":
+        torch.set_num_threads(1)  # torch only makes noise here, while the judge has the cores: see score
     w, out = J.load(a.build), []
     pipe = Pipeline(a.model, a.device)
     pool = concurrent.futures.ThreadPoolExecutor(a.jobs)
