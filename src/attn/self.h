@@ -17,7 +17,15 @@ typedef struct swan_self_attention {
     swan_tensor tile_start; /* i32 [tiles + 1], on the device */
 } swan_self_attention;
 
-/* q, k (normalised, rotated), v and, for VSA, gate, as swan_qkv says; out [L, heads * head_dim] is none of the inputs. */
-swan_status swan_self_attention_run(const swan_self_attention *a, swan_ctx *ctx, const swan_qkv *in, swan_tensor *out);
+/* What happens to q and k before they meet: RMS norm over all heads together, then rotary embedding. */
+typedef struct swan_qk_norm {
+    const swan_tensor *q, *k; /* weights, f32 [heads * head_dim] */
+    const swan_tensor *rope;  /* f32 [L, head_dim / 2, 2] */
+    float eps;
+} swan_qk_norm;
+
+/* q, k, v and, for VSA, gate, as they were projected and as swan_qkv says, with ld; q and k are normalised and rotated in place. out
+ * [L, heads * head_dim] is none of the inputs. */
+swan_status swan_self_attention_run(const swan_self_attention *a, swan_ctx *ctx, const swan_qk_norm *norm, swan_qkv *in, swan_tensor *out);
 
 #endif

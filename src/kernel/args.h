@@ -61,7 +61,8 @@ typedef struct swan_norm_layer_args {
 
 /* y[l, :] = x[l, :] / sqrt(mean(x[l, :]^2) + eps) * weight, the mean over all D channels (for QK: all heads together).
  * With rope (f32 [L, head_dim / 2, 2] = cos, sin): each head's interleaved pairs are then rotated,
- * (a, b) -> (a cos - b sin, a sin + b cos). y may be x. */
+ * (a, b) -> (a cos - b sin, a sin + b cos). y may be x.
+ * With mean [tiles, D]: also vsa.pool of y, over tiles that hold all L rows: of y as it is stored, rounded to its format. */
 typedef struct swan_norm_rms_args {
     const void *x;
     void *y;
@@ -69,6 +70,9 @@ typedef struct swan_norm_rms_args {
     const float *rope;   /* or NULL */
     float eps;
     int64_t L, D, head_dim, ldx, ldy;
+    const int32_t *tile_start; /* [tiles + 1], with mean alone */
+    void *mean;                /* or NULL */
+    int64_t tiles;
     void *workspace;
 } swan_norm_rms_args;
 

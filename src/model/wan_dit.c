@@ -272,11 +272,8 @@ static swan_status self_attention(const swan_wan_dit *m, const swan_wan_block *w
     SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(project(ctx, w, g->attention.kind == SWAN_ATTN_VSA, &h, &in));
-    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in.q, in.ld, &w->self.norm_q, c->eps, &g->rope));
-    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in.k, in.ld, &w->self.norm_k, c->eps, &g->rope));
-    SWAN_TRY(swan_op_round(ctx, &in.q));
-    SWAN_TRY(swan_op_round(ctx, &in.k));
-    SWAN_TRY(swan_self_attention_run(&g->attention, ctx, &in, &h)); /* h is free again: it takes the result */
+    swan_qk_norm norm = {.q = &w->self.norm_q, .k = &w->self.norm_k, .rope = &g->rope, .eps = c->eps};
+    SWAN_TRY(swan_self_attention_run(&g->attention, ctx, &norm, &in, &h)); /* h is free again: it takes the result */
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(swan_op_linear(ctx, &h, &w->self.o, SWAN_EPI_GATED_ADD, &gate, x));
     swan_arena_release(ctx->arena, mark);

@@ -25,7 +25,7 @@ swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_
     return layer_norm(ctx, x, (swan_norm_layer_args){.scale = weight->data, .shift = bias->data, .eps = eps}, y);
 }
 
-/* args: weight, eps and strides; the rest is filled in here. */
+/* args: weight, eps, strides and tiles; the rest is filled in here. */
 static swan_status rms_norm(swan_ctx *ctx, const swan_tensor *x, swan_norm_rms_args args, const swan_tensor *rope, swan_tensor *y)
 {
     SWAN_OP_CHECK(x->ndim == 2 && swan_tensor_same_shape(x, y), "rms norm", x, y);
@@ -39,6 +39,10 @@ static swan_status rms_norm(swan_ctx *ctx, const swan_tensor *x, swan_norm_rms_a
         args.head_dim = 2 * rope->ne[1];
     }
     swan_op_cost cost = {(rope ? 10.0 : 4.0) * (double)swan_tensor_count(x), swan_op_bytes(x) + swan_op_bytes(y) + swan_op_bytes(rope)};
+    if (args.mean) {
+        cost.flops += (double)swan_tensor_count(x);
+        cost.bytes += (double)args.tiles * swan_op_bytes(x) / (double)args.L;
+    }
     SWAN_OP_CALL_WS(ctx, x->dtype, norm_rms, args, cost, y);
     return SWAN_OK;
 }
@@ -56,4 +60,16 @@ swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, 
 {
     SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1] && ld >= x->ne[1], "rms norm", x, weight);
     return rms_norm(ctx, x, (swan_norm_rms_args){.weight = weight->data, .eps = eps, .ldx = ld, .ldy = ld}, rope, x);
+}
+
+swan_status swan_op_rms_norm_pool(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm, const swan_tensor *tile_start,
+                                  swan_tensor *mean)
+{
+    const swan_tensor *weight = norm->weight;
+    SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1] && ld >= x->ne[1], "rms norm", x, weight);
+    SWAN_OP_CHECK(mean->ndim == 2 && mean->dtype == x->dtype && mean->ne[1] == x->ne[1] && mean->ne[0] == tile_start->ne[0] - 1,
+                  "rms norm pool", x, mean);
+    swan_norm_rms_args args = {.weight = weight->data, .eps = norm->eps, .ldx = ld, .ldy = ld, .tile_start = tile_start->data,
+                               .mean = mean->data, .tiles = mean->ne[0]};
+    return rms_norm(ctx, x, args, norm->rope, x);
 }

@@ -31,6 +31,14 @@ swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_ten
 /* The same in place for columns of a wider matrix: rows of x [L, D] are ld elements apart. */
 swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_tensor *weight, float eps,
                                      const swan_tensor *rope);
+typedef struct swan_rms_norm {
+    const swan_tensor *weight; /* f32 [D] */
+    const swan_tensor *rope;   /* as above, or NULL */
+    float eps;
+} swan_rms_norm;
+/* The same, and mean [tiles, D] = swan_op_vsa_pool of the result, for which fast kernels need not read it again. */
+swan_status swan_op_rms_norm_pool(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm, const swan_tensor *tile_start,
+                                  swan_tensor *mean);
 
 /* What attention reads: q [Lq, heads * head_dim], k and v [Lk, ...]; gate as q for VSA, data NULL otherwise. ld: elements from row
  * to row of each, when they are columns of one matrix; 0: heads * head_dim. */

@@ -49,5 +49,8 @@ static void rms_task(void *arg, int64_t l, int worker)
 swan_status swan_norm_rms_ref(swan_stream *stream, const swan_norm_rms_args *a)
 {
     swan_norm_rms_args copy = *a;
-    return swan_cpu_run(stream, a->L, rms_task, &copy);
+    SWAN_TRY(swan_cpu_run(stream, a->L, rms_task, &copy));
+    if (!a->mean) return SWAN_OK;
+    return swan_vsa_pool_ref(stream, &(swan_vsa_pool_args){.x = a->y, .out = a->mean, .tile_start = a->tile_start, .tiles = a->tiles,
+                                                           .D = a->D, .ldx = a->ldy});
 }

@@ -75,6 +75,9 @@ SWAN_CUDA_FAST(image_to_i420, vec) /* W a multiple of 8 */
 size_t swan_cuda_linear_bf16_skinny_bytes(const swan_linear_bf16_args *a); /* of workspace, for the current GPU */
 size_t swan_cuda_linear_bf16_skinny_sm90_bytes(const swan_linear_bf16_args *a);
 
+/* norm_rms_vec with mean, for what one kernel does; norm_rms_vec checks the arguments and calls it. */
+int swan_cuda_norm_rms_pool_vec(struct CUstream_st *stream, const swan_norm_rms_args *a);
+
 /* attn_dense_sm90 for at most 512 keys; attn_dense_sm90 calls it. */
 int swan_cuda_attn_dense_short_sm90(struct CUstream_st *stream, const swan_attn_dense_args *a);
 

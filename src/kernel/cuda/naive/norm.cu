@@ -1,5 +1,5 @@
 /* Layer norm with modulation or affine weights, and RMS norm with rotary embedding, naive: one block a row, any D;
- * f32 or bf16 activations; sm_80 and up.
+ * f32 or bf16 activations; sm_80 and up. Means over tiles: vsa.pool's naive kernel behind it.
  *
  * Numerics: statistics and arithmetic in fp32, the variance from a second pass over the
  * differences.
@@ -85,5 +85,10 @@ extern "C" int swan_cuda_norm_layer_naive(cudaStream_t stream, const swan_norm_l
 
 extern "C" int swan_cuda_norm_rms_naive(cudaStream_t stream, const swan_norm_rms_args *a, swan_dtype format)
 {
-    return SWAN_BY_FORMAT(format, run_rms, stream, a);
+    if (a->mean && (a->tiles < 1 || !a->tile_start)) return cudaErrorInvalidValue;
+    const int e = SWAN_BY_FORMAT(format, run_rms, stream, a);
+    if (e || !a->mean) return e;
+    swan_vsa_pool_args pool = {};
+    pool.x = a->y, pool.out = a->mean, pool.tile_start = a->tile_start, pool.tiles = a->tiles, pool.D = a->D, pool.ldx = a->ldy;
+    return swan_cuda_vsa_pool_naive(stream, &pool, format);
 }

@@ -23,6 +23,7 @@
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/launch.h"
+#include "kernel/cuda/norm/rms.cuh"
 
 #include <cuda_runtime.h>
 
@@ -91,9 +92,7 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
     float x[V][8], squares = 0.0f;
     load_row<V>(x, (const __nv_bfloat16 *)a.x + row * a.ldx, D);
 #pragma unroll
-    for (int i = 0; i < V; i++)
-#pragma unroll
-        for (int e = 0; e < 8; e++) squares = fmaf(x[i][e], x[i][e], squares);
+    for (int i = 0; i < V; i++) swan_add_squares8(squares, x[i]);
     const float inv = 1.0f / sqrtf(swan_warp_sum(squares) / (float)D + a.eps);
     const float *rope = a.rope ? a.rope + row * hd : nullptr;
     __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + row * a.ldy;
@@ -104,12 +103,7 @@ template <int V> __global__ void __launch_bounds__(WARPS * 32) norm_rms_vec(cons
             float w[8], cs[8];
             swan_load8(w, a.weight + at);
             if (rope) swan_load8(cs, rope + at % hd);
-#pragma unroll
-            for (int e = 0; e < 8; e += 2) {
-                const float u = x[i][e] * inv * w[e], v = x[i][e + 1] * inv * w[e + 1];
-                x[i][e] = rope ? u * cs[e] - v * cs[e + 1] : u;
-                x[i][e + 1] = rope ? u * cs[e + 1] + v * cs[e] : v;
-            }
+            swan_rms8(x[i], inv, w, cs, rope != nullptr);
             *(uint4 *)(y + at) = swan_pack8(x[i]);
         }
     }
@@ -185,6 +179,18 @@ template <int V> cudaError_t rms(cudaStream_t s, const swan_norm_rms_args *a)
     return cudaGetLastError();
 }
 
+/* With means where no kernel makes both (a row of 5,120 elements and their sums are more than the registers hold). */
+int rms_then_pool(cudaStream_t s, const swan_norm_rms_args *a)
+{
+    swan_norm_rms_args norm = *a;
+    norm.mean = nullptr;
+    const int e = swan_cuda_norm_rms_vec(s, &norm);
+    if (e) return e;
+    swan_vsa_pool_args pool = {};
+    pool.x = a->y, pool.out = a->mean, pool.tile_start = a->tile_start, pool.tiles = a->tiles, pool.D = a->D, pool.ldx = a->ldy;
+    return swan_cuda_vsa_pool_vec(s, &pool);
+}
+
 } // namespace
 
 extern "C" int swan_cuda_norm_layer_vec(cudaStream_t stream, const swan_norm_layer_args *a)
@@ -201,9 +207,14 @@ extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_a
 {
     if (a->L < 1 || a->D < 1 || (a->rope && (a->head_dim < 2 || a->head_dim % 2 || a->D % a->head_dim)))
         return cudaErrorInvalidValue;
+    if (a->mean && (a->tiles < 1 || !a->tile_start)) return cudaErrorInvalidValue;
     if (a->D > 5120 || ((a->D | a->ldx | a->ldy) & 7) || (a->rope && a->head_dim & 7) ||
-        swan_misaligned(a->x, a->y, a->weight, a->rope))
+        swan_misaligned(a->x, a->y, a->weight, a->rope) || swan_misaligned(a->mean))
         return cudaErrorNotSupported;
+    if (a->mean) {
+        const int e = swan_cuda_norm_rms_pool_vec(stream, a);
+        return e == cudaErrorNotSupported ? rms_then_pool(stream, a) : e;
+    }
     if (a->D > 256 && a->L <= 1024 && !a->rope)
         return a->D <= 2048   ? swan_start(norm_rms_wide_vec<2>, (unsigned)a->L, WIDE, 0, stream, *a)
                : a->D <= 4096 ? swan_start(norm_rms_wide_vec<4>, (unsigned)a->L, WIDE, 0, stream, *a)

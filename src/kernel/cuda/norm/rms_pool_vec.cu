@@ -1,0 +1,113 @@
+/* RMS norm with rotary embedding, and the means of the result over VSA's tiles as a by-product: bandwidth-bound, sm_80 and up.
+ *
+ * Shapes: bf16 [L, D], D a multiple of 8 and at most 1536; rope with a head_dim that divides 256; strides multiples of 8, bases aligned to 16 B; tables f32; mean
+ * bf16 [tiles, D]; tiles of any size.
+ *
+ * Numerics: the norm as norm_vec.cu, to the bit. The means are of y as it is stored: fp32 sums in a fixed order, warp w of four taking
+ * the tile's rows w, w + 4, ...; one rounding. That is the order of vsa/pool_vec.cu, so the means are those of the norm and then vsa.pool.
+ *
+ * Roofline: the norm's own bytes, 201 MB (+ 16.8 MB of rope) at L = 32,760, D = 1536: 79 us at 2.75 TB/s. vsa.pool would read y
+ * again: 101 MB, 43 us measured.
+ *
+ * Plan: one block a tile, one row a warp at a time. A row stays in registers as it came, bf16, and is widened twice, because the sums
+ * need as many registers as a widened row; the next row's accesses are under way meanwhile. At the end the warps' sums meet in shared
+ * memory. Four blocks share a multiprocessor: all 364 tiles of 61 frames at 832x448 at once, and of the 624 of 81 frames at 832x480 all
+ * but the last, which are the smallest. */
+#include "kernel/cuda/common/align.cuh"
+#include "kernel/cuda/common/convert.cuh"
+#include "kernel/cuda/common/reduce.cuh"
+#include "kernel/cuda/common/start.cuh"
+#include "kernel/cuda/launch.h"
+#include "kernel/cuda/norm/rms.cuh"
+
+namespace
+{
+
+enum { WARPS = 4 };
+
+/* V: accesses of 8 elements a lane, D <= 256 V. BLOCKS: of a multiprocessor. AHEAD: rows of a warp that are under way. */
+template <int V, int BLOCKS, int AHEAD>
+__global__ void __launch_bounds__(WARPS * 32, BLOCKS) norm_rms_pool_vec(const swan_norm_rms_args a)
+{
+    __shared__ float parts[WARPS - 1][V * 8][32];
+    const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, D = (int)a.D, hd = (int)a.head_dim;
+    const int r0 = a.tile_start[blockIdx.x], r1 = a.tile_start[blockIdx.x + 1];
+    const __nv_bfloat16 *x = (const __nv_bfloat16 *)a.x + lane * 8;
+    __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + lane * 8;
+    float sum[V][8] = {};
+    uint4 raw[AHEAD + 1][V];
+    /* Rows' accesses go out; of the rope, which is small and read from L2, a line a lane as far as that. */
+    auto load = [&](uint4 (&to)[V], int row) {
+        if (row >= r1) return;
+        if (lane * 32 < hd) asm volatile("prefetch.global.L2 [%0];" ::"l"(a.rope + (int64_t)row * hd + lane * 32));
+#pragma unroll
+        for (int i = 0; i < V; i++)
+            to[i] = i * 256 + lane * 8 < D ? swan_load_stream(x + row * a.ldx + i * 256) : make_uint4(0, 0, 0, 0);
+    };
+    swan_grid_launch_dependents();
+    swan_grid_wait();
+#pragma unroll
+    for (int k = 0; k < AHEAD; k++) load(raw[k], r0 + warp + k * WARPS);
+    for (int r = r0 + warp; r < r1; r += WARPS) {
+        float v[8], cs[8], squares = 0.0f;
+        swan_load8(cs, a.rope + (int64_t)r * hd + lane * 8 % hd); /* the same in every access: hd divides 256 */
+        load(raw[AHEAD], r + AHEAD * WARPS);
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            swan_unpack8(raw[0][i], v);
+            swan_add_squares8(squares, v);
+        }
+        const float inv = 1.0f / sqrtf(swan_warp_sum(squares) / (float)D + a.eps);
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            const int at = i * 256 + lane * 8;
+            if (at < D) {
+                float w[8];
+                swan_unpack8(raw[0][i], v);
+                swan_load8(w, a.weight + at);
+                swan_rms8(v, inv, w, cs, true);
+                const uint4 rounded = swan_pack8(v);
+                *(uint4 *)(y + r * a.ldy + i * 256) = rounded;
+                swan_unpack8(rounded, v);
+#pragma unroll
+                for (int e = 0; e < 8; e++) sum[i][e] += v[e];
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++)
+#pragma unroll
+            for (int i = 0; i < V; i++) raw[k][i] = raw[k + 1][i];
+    }
+    if (warp > 0)
+#pragma unroll
+        for (int i = 0; i < V * 8; i++) parts[warp - 1][i][lane] = sum[i / 8][i % 8];
+    __syncthreads();
+    if (warp > 0) return;
+    const float rows = (float)(r1 - r0);
+    __nv_bfloat16 *mean = (__nv_bfloat16 *)a.mean + blockIdx.x * a.D + lane * 8;
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        if (i * 256 + lane * 8 >= D) break;
+#pragma unroll
+        for (int e = 0; e < 8; e++) {
+#pragma unroll
+            for (int g = 0; g < WARPS - 1; g++) sum[i][e] += parts[g][i * 8 + e][lane];
+            sum[i][e] /= rows;
+        }
+        *(uint4 *)(mean + i * 256) = swan_pack8(sum[i]);
+    }
+}
+
+template <int V, int BLOCKS, int AHEAD> cudaError_t start(cudaStream_t stream, const swan_norm_rms_args *a)
+{
+    return swan_start(norm_rms_pool_vec<V, BLOCKS, AHEAD>, (unsigned)a->tiles, WARPS * 32, 0, stream, *a);
+}
+
+} // namespace
+
+extern "C" int swan_cuda_norm_rms_pool_vec(cudaStream_t stream, const swan_norm_rms_args *a)
+{
+    if (!a->rope || 256 % a->head_dim || a->D > 1536) return cudaErrorNotSupported;
+    if (a->D <= 256) return start<1, 8, 3>(stream, a);
+    return start<6, 4, 1>(stream, a);
+}
