@@ -122,6 +122,25 @@ static swan_status rms_first_rope(swan_stream *stream, const swan_norm_rms_args 
     }
     return SWAN_OK;
 }
+AFTER(rms_mean_by_64, norm_rms, for (int64_t i = 0; b.mean && i < b.tiles * b.D; i++)((float *)b.mean)[i] *=
+                                (float)(b.tile_start[i / b.D + 1] - b.tile_start[i / b.D]) / 64;)
+AFTER(rms_mean_last_row, norm_rms, if (b.mean) {
+    int32_t first = b.tile_start[b.tiles - 1], rows = b.tile_start[b.tiles] - first;
+    for (int64_t d = 0; d < b.D; d++)
+        ((float *)b.mean)[(b.tiles - 1) * b.D + d] -= ((const float *)b.y)[(first + rows - 1) * b.ldy + d] / (float)rows;
+})
+/* The means of what is not yet rotated. */
+static swan_status rms_mean_before_rope(swan_stream *stream, const swan_norm_rms_args *a)
+{
+    swan_norm_rms_args b = *a;
+    if (a->mean && a->x != a->y) {
+        b.rope = NULL;
+        SWAN_TRY(swan_norm_rms_ref(stream, &b));
+        b.rope = a->rope;
+        b.mean = NULL;
+    }
+    return swan_norm_rms_ref(stream, &b);
+}
 
 /* ---- attn ---- */
 
@@ -303,6 +322,7 @@ static const mutation mutations[] = {
     M(linear_gelu_mul, gelu_mul_last_k),
     M(norm_layer, layer_eps), M(norm_layer, layer_offset), M(norm_layer, layer_ld), M(norm_layer, layer_one_pass),
     M(norm_rms, rms_eps), M(norm_rms, rms_no_rope), M(norm_rms, rms_of_head), M(norm_rms, rms_first_rope),
+    M(norm_rms, rms_mean_by_64), M(norm_rms, rms_mean_last_row), M(norm_rms, rms_mean_before_rope),
     M(attn_dense, dense_scale), M(attn_dense, dense_last_key), M(attn_dense, dense_key_bias), M(attn_dense, dense_rel_bias),
     M(attn_dense, dense_ldv), M(attn_dense, dense_last_row), M(attn_block_sparse, sparse_last_tile),
     M(attn_block_sparse, sparse_first_head), M(attn_block_sparse, sparse_no_gate), M(attn_block_sparse, sparse_first_coarse),

@@ -8,7 +8,9 @@ typedef struct shape {
     bool in_place, rope, affine;
     check_fill fill;
     float eps;
+    int64_t tile; /* rms: rows of a tile whose mean is wanted, RAGGED or 0 */
 } shape;
+enum { RAGGED = -1 };
 
 static void layer_row(check *c, const shape *s, check_buf *const b[4], int64_t l, float offset)
 {
@@ -83,7 +85,7 @@ void check_norm_layer(check *c)
         layer_one(c, &s);
     }
     for (int fill = 0; !c->bench && fill < CHECK_FILLS; fill++) {
-        shape s = {5, 1536, 0, 0, false, false, fill % 2, (check_fill)fill, 1e-6f};
+        shape s = {.L = 5, .D = 1536, .affine = fill % 2, .fill = (check_fill)fill, .eps = 1e-6f};
         layer_one(c, &s);
         s.in_place = true;
         s.D = 259;
@@ -123,13 +125,51 @@ static void rms_row(check *c, const shape *s, check_buf *const b[4], int64_t l)
     }
 }
 
+/* Where the tiles of L rows begin; start may be NULL. Returns their number. */
+static int64_t cut(int64_t L, int64_t tile, int32_t *start)
+{
+    static const int64_t ragged[] = {64, 1, 33, 3, 16, 6, 65, 8};
+    int64_t tiles = 0;
+    for (int64_t l = 0; l < L; tiles++) {
+        if (start) start[tiles] = (int32_t)l;
+        l += tile == RAGGED ? ragged[tiles % 8] : tile;
+    }
+    if (start) start[tiles] = (int32_t)L;
+    return tiles;
+}
+
+/* Means of what the row left in y: bounds as in check.h, the twin error being the worst of the case. */
+static void check_means(check *c, const check_buf *y, const check_buf *starts, const check_buf *mean)
+{
+    const int32_t *start = check_ints((check_buf *)starts);
+    double worst = 0x1p-24;
+    for (int judge = 0; judge < 2; judge++)
+        for (int64_t i = 0; i < mean->rows * mean->width; i++) {
+            int64_t t = i / mean->width, d = i % mean->width, n = start[t + 1] - start[t];
+            double sum = 0, size = 0;
+            float twin = 0;
+            for (int64_t l = start[t]; l < start[t + 1]; l++) {
+                double v = check_now(y, l, d);
+                sum += v;
+                size += fabs(v);
+                twin += (float)v;
+            }
+            double want = sum / (double)n, allowed = 2 * worst * size / (double)n + check_ulp(mean->dtype, want), got = check_now(mean, t, d);
+            if (!judge && size > 0x1p-100) worst = fmax(worst, fabs((double)twin - sum) / size);
+            if (!judge || fabs(got - want) <= allowed) continue; /* a NaN is not */
+            check_fail(c, "mean of tile %ld, channel %ld: got %.9g, want %.9g, error %.3g of %.3g allowed", (long)t, (long)d, got, want,
+                       fabs(got - want), allowed);
+            return;
+        }
+}
+
 static void rms_one(check *c, const shape *s)
 {
-    if (!check_begin(c, "L=%ld D=%ld head_dim=%ld%s eps=%g pad=%ld%s %s", (long)s->L, (long)s->D, (long)s->head_dim,
-                     s->rope ? " rope" : "", (double)s->eps, (long)s->pad, s->in_place ? " in place" : "",
+    if (!check_begin(c, "L=%ld D=%ld head_dim=%ld%s eps=%g pad=%ld%s tile=%ld %s", (long)s->L, (long)s->D, (long)s->head_dim,
+                     s->rope ? " rope" : "", (double)s->eps, (long)s->pad, s->in_place ? " in place" : "", (long)s->tile,
                      check_fill_name(s->fill)))
         return;
-    check_buf *x, *y, *rope = NULL, *weight;
+    check_buf *x, *y, *rope = NULL, *weight, *starts = NULL, *mean = NULL;
     open_xy(c, s, 1.7, &x, &y);
     weight = check_vector(c, s->D, 1);
     if (s->rope) {
@@ -154,7 +194,34 @@ static void rms_one(check *c, const shape *s)
                             .head_dim = s->head_dim,
                             .ldx = x->ld,
                             .ldy = y->ld};
-    check_run(c, &a, &a.workspace);
+    if (s->tile) {
+        a.tiles = cut(s->L, s->tile, NULL);
+        starts = check_new(c, CHECK_IN, SWAN_I32, 1, a.tiles + 1, 0);
+        cut(s->L, s->tile, check_ints(starts));
+        mean = check_new(c, CHECK_OUT, c->row->format, a.tiles, s->D, 0);
+        a.tile_start = check_ints(starts);
+        a.mean = mean->data;
+    }
+    if (check_run(c, &a, &a.workspace) && mean && !c->bench) check_means(c, y, starts, mean);
+}
+
+/* With means: ragged tiles, full ones and single rows; each where a fast kernel may take it and, in the case behind, off alignment
+ * and as columns of a wider matrix. */
+static void rms_means(check *c)
+{
+    static const int64_t D[][2] = {{256, 128}, {8, 8}, {264, 24}, {1536, 128}, {128, 64}, {1544, 8}, {96, 0}, {2560, 128}};
+    static const int64_t tiles[] = {RAGGED, 64, 1, 7}, rows[] = {1, 3, 64, 65, 197, 260};
+    for (int i = 0; i < 24; i++) {
+        shape s = {.L = rows[i % 6], .D = D[i % 8][0], .head_dim = D[i % 8][1], .eps = 1e-6f, .tile = tiles[(i + i / 4) % 4]};
+        s.rope = s.head_dim > 0;
+        if (!s.rope) s.head_dim = s.D;
+        s.fill = i % 3 ? CHECK_RANDOM : (check_fill)(i / 3 % CHECK_FILLS);
+        for (int k = 0; k < 4; k++) { /* bases: aligned, off, aligned, off */
+            s.in_place = k >= 2;
+            s.pad = k >= 2 ? 8 * (1 + i % 3) : 3 * k;
+            rms_one(c, &s);
+        }
+    }
 }
 
 void check_norm_rms(check *c)
@@ -175,11 +242,12 @@ void check_norm_rms(check *c)
         rms_one(c, &s);
     }
     for (int fill = 0; !c->bench && fill < CHECK_FILLS; fill++) {
-        shape s = {5, 1536, 128, 0, false, fill % 2 == 0, false, (check_fill)fill, 1e-6f};
+        shape s = {.L = 5, .D = 1536, .head_dim = 128, .rope = fill % 2 == 0, .fill = (check_fill)fill, .eps = 1e-6f};
         rms_one(c, &s);
         s.in_place = s.rope = true;
         rms_one(c, &s);
     }
+    if (!c->bench) rms_means(c);
     const check_line *line;
     for (int at = 0; (line = check_next_line(c, "norm", &at));) {
         int64_t head_dim = check_get(line, "head_dim", 128);

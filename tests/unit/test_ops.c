@@ -279,6 +279,8 @@ static void wrong_shapes(void **state)
     expect_bug(swan_op_modulated_norm(c, &x, vector.data, vector.data, 1, &fewer), "norm");
     expect_bug(swan_op_rms_norm(c, &x, &shorter, 1, NULL, &y), "rms norm");
     expect_bug(swan_op_rms_norm(c, &x, &vector, 1, &patches, &y), "rope");
+    expect_bug(swan_op_rms_norm_pool(c, &x, D, &(swan_rms_norm){.weight = &shorter}, &tiles, &pooled), "rms norm");
+    expect_bug(swan_op_rms_norm_pool(c, &x, D, &(swan_rms_norm){.weight = &vector}, &tiles, &x), "rms norm pool");
     expect_bug(swan_op_attention(c, &how, &(swan_qkv){.q = x, .k = fewer, .v = x}, &y), "attention");
     expect_bug(swan_op_attention(c, &three, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention");
     expect_bug(swan_op_attention(c, &biased, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention key bias");

@@ -1,4 +1,4 @@
-/* Layer norm and RMS norm against fp64; bandwidth beside a plain copy. */
+/* Layer norm and RMS norm, also with means over tiles, against fp64; bandwidth beside a plain copy. */
 #include "check.cuh"
 
 namespace
@@ -97,6 +97,170 @@ void run_case(const char *name, const layer_fn &layer, const rms_fn &rms, const 
            "worst %.3f of bound, rel %.2e, margins %d, bad %ld, repeat %d", v.worst, v.rel, margins, bad, repeat);
 }
 
+/* ---- with means ---- */
+
+/* Where the tiles of a T x H x W grid of tokens begin, and where the last one ends. */
+std::vector<int32_t> grid_starts(int T, int H, int W)
+{
+    std::vector<int32_t> start = {0};
+    for (int t = 0; t < T; t += 4)
+        for (int h = 0; h < H; h += 4)
+            for (int w = 0; w < W; w += 4)
+                start.push_back(start.back() + std::min(4, T - t) * std::min(4, H - h) * std::min(4, W - w));
+    return start;
+}
+
+std::vector<int32_t> ragged_starts(int tiles)
+{
+    const int sizes[] = {64, 1, 33, 3, 16, 6, 65, 8};
+    std::vector<int32_t> start = {0};
+    for (int i = 0; i < tiles; i++) start.push_back(start.back() + sizes[i % 8]);
+    return start;
+}
+
+/* Columns of a packed matrix [L, 4 D]: which = 0, 1, ... is normalised in place, the others stay. */
+struct packed {
+    matrix all, before, mean;
+    buffer weight, rope, start;
+    swan_norm_rms_args a = {};
+    packed(const std::vector<int32_t> &s, int D, int hd)
+        : all(s.back(), 4 * D, 8, 3), before(s.back(), 4 * D, 8, 3), mean((int64_t)s.size() - 1, D), weight((size_t)D * 4),
+          rope((size_t)s.back() * hd * 4), start(s.size() * 4)
+    {
+        fill(before, 1.0f, 0.3f);
+        fill_f32(weight.at<float>(), D, 0.3f, 0.5f), fill_f32(rope.at<float>(), (int64_t)s.back() * hd, 0.7f, 0.0f);
+        CK(cudaMemcpy(start.at<int32_t>(), s.data(), s.size() * 4, cudaMemcpyHostToDevice));
+        a.weight = weight.at<float>(), a.rope = rope.at<float>(), a.eps = 1e-6f, a.L = s.back(), a.D = D, a.head_dim = hd;
+        a.ldx = a.ldy = all.ld, a.tile_start = start.at<int32_t>(), a.mean = mean.p(), a.tiles = (int64_t)s.size() - 1;
+        use(1);
+        reset();
+    }
+    void use(int which) { a.x = a.y = all.p() + which * a.D; }
+    void reset()
+    {
+        CK(cudaMemcpy(all.mem.at<char>(), before.mem.at<char>(), all.mem.bytes, cudaMemcpyDeviceToDevice));
+        mean.mem.poison();
+    }
+};
+
+/* The norm, and what a reading of its result adds. */
+int rms_then_pool(const swan_norm_rms_args *a)
+{
+    swan_norm_rms_args norm = *a;
+    norm.mean = nullptr;
+    swan_vsa_pool_args p = {};
+    p.x = a->y, p.out = a->mean, p.tile_start = a->tile_start, p.tiles = a->tiles, p.D = a->D, p.ldx = a->ldy;
+    const int e = swan_cuda_norm_rms_vec(0, &norm);
+    return e ? e : swan_cuda_vsa_pool_vec(0, &p);
+}
+
+/* Rows of the norm and the means of what it left, of some tiles; the rest of the matrix untouched; a second run alike; of vec, the
+ * bits of the norm and then vsa.pool. */
+void run_means(const char *name, const rms_fn &rms, const std::vector<int32_t> &start, int D, int hd, bool twin)
+{
+    const int tiles = (int)start.size() - 1, L = start.back();
+    packed m(start, D, hd);
+    auto run = [&](const rms_fn &f) {
+        m.reset();
+        CK(f(&m.a));
+        finish(name);
+        return std::make_pair(m.all.mem.host(), m.mean.mem.host());
+    };
+    const auto got = run(rms), again = run(rms);
+    const bool margins = margins_intact(m.all) && margins_intact(m.mean), repeat = got == again;
+    const long bad = count_bad(m.all) + count_bad(m.mean);
+    const auto two = twin ? run(rms_then_pool) : got;
+    const auto in = m.before.mem.host();
+    const int64_t ld = m.all.ld;
+    const bf16 *x = (const bf16 *)in.data(), *y = (const bf16 *)got.first.data(), *means = (const bf16 *)got.second.data();
+    bool others = true;
+    for (int64_t r = 0; r < L; r++)
+        others = others && !memcmp(x + r * ld, y + r * ld, D * 2) && !memcmp(x + r * ld + 2 * D, y + r * ld + 2 * D, D * 4);
+    const std::vector<float> hm = to_host(m.weight.at<float>(), D), hr = to_host(m.rope.at<float>(), (int64_t)L * hd);
+    std::vector<double> ref, mean_ref, row64(D);
+    std::vector<float> norm, plain, mean_got, mean_plain, row32(D);
+    for (int i = 0; i < std::min(tiles, 40); i++) {
+        const int t = tiles <= 40 ? i : i < 15 ? i : i < 30 ? tiles - 1 - (i - 15) : (int)((i * 2654435761ull) % (uint64_t)tiles);
+        const int64_t at = start[t];
+        const tables tab = {hm.data(), nullptr, hr.data() + at * hd, hd};
+        row_ref<double>(x + at * ld + D, D, tab, row64);
+        row_ref<float>(x + at * ld + D, D, tab, row32);
+        for (int e = 0; e < D; e++) {
+            norm.push_back(__bfloat162float(y[at * ld + D + e])), ref.push_back(row64[e]), plain.push_back(row32[e]);
+            double sum = 0;
+            float f = 0;
+            for (int64_t r = start[t]; r < start[t + 1]; r++) {
+                const float v = __bfloat162float(y[r * ld + D + e]);
+                sum += v, f += v;
+            }
+            const int n = start[t + 1] - start[t];
+            mean_got.push_back(__bfloat162float(means[(int64_t)t * D + e])), mean_ref.push_back(sum / n), mean_plain.push_back(f / (float)n);
+        }
+    }
+    const verdict v = judge(norm, ref, plain, D), w = judge(mean_got, mean_ref, mean_plain, D);
+    char label[128];
+    snprintf(label, sizeof label, "%s means L=%d tiles=%d D=%d head_dim=%d", name, L, tiles, D, hd);
+    report(v.worst <= 1 && w.worst <= 1 && margins && bad == 0 && repeat && others && two == got, label,
+           "worst %.3f of bound, of means %.3f, margins %d, bad %ld, repeat %d, others %d, as norm then pool %d", v.worst, w.worst, margins,
+           bad, repeat, others, two == got);
+}
+
+void check_means(bool quick, const char *const (&names)[2], const rms_fn (&rows)[2])
+{
+    const int widths[][2] = {{8, 8}, {256, 128}, {264, 8}, {264, 24}, {1536, 128}, {2048, 64}, {5120, 128}};
+    for (int k = 0; k < 2; k++) {
+        for (auto &w : widths) {
+            run_means(names[k], rows[k], ragged_starts(quick ? 5 : 21), w[0], w[1], k == 1);
+            if (!quick) run_means(names[k], rows[k], grid_starts(9, 10, 13), w[0], w[1], k == 1);
+        }
+        std::vector<int32_t> single;
+        for (int i = 0; i <= 70; i++) single.push_back(i);
+        run_means(names[k], rows[k], single, 1536, 128, k == 1);
+        if (quick) continue;
+        run_means(names[k], rows[k], grid_starts(21, 30, 52), 1536, 128, k == 1);
+        run_means(names[k], rows[k], grid_starts(16, 28, 52), 1536, 128, k == 1);
+    }
+}
+
+/* Of a layer with VSA: q and k normalised and pooled, v pooled; in place in a packed qkv and gate. */
+void bench_means(int T, int H, int W)
+{
+    const std::vector<int32_t> start = grid_starts(T, H, W);
+    const int L = start.back(), tiles = (int)start.size() - 1, D = 1536;
+    packed m(start, D, 128);
+    const double norm = 4.0 * L * D + 4.0 * L * 128, pool = 2.0 * L * D;
+    auto line = [&](const char *name, double bytes, const std::function<void(int)> &f) {
+        const float ms = time_ms(30, f);
+        printf("%-40s L=%d tiles=%d D=%d  %7.4f ms  %5.2f TB/s\n", name, L, tiles, D, ms, bytes / ms * 1e-9);
+    };
+    swan_vsa_pool_args v = {};
+    v.x = m.all.p() + 2 * D, v.out = m.mean.p(), v.tile_start = m.a.tile_start, v.tiles = tiles, v.D = D, v.ldx = m.all.ld;
+    for (int round = 0; round < 2; round++) { /* twice: the difference is the noise */
+        line("norm.rms+rope vec", norm, [&](int i) {
+            m.use(i & 1);
+            swan_norm_rms_args a = m.a;
+            a.mean = nullptr;
+            CK(swan_cuda_norm_rms_vec(0, &a));
+        });
+        line("norm.rms+rope vec, then vsa.pool vec", norm + pool, [&](int i) {
+            m.use(i & 1);
+            CK(rms_then_pool(&m.a));
+        });
+        line("norm.rms+rope+means vec", norm, [&](int i) {
+            m.use(i & 1);
+            CK(swan_cuda_norm_rms_vec(0, &m.a));
+        });
+        for (bool fused : {false, true})
+            line(fused ? "q, k, v of a layer, means by the norm" : "q, k, v of a layer, pooled", 2 * norm + (fused ? 1 : 3) * pool, [&](int) {
+                for (int which = 0; which < 2; which++) {
+                    m.use(which);
+                    CK(fused ? swan_cuda_norm_rms_vec(0, &m.a) : rms_then_pool(&m.a));
+                }
+                CK(swan_cuda_vsa_pool_vec(0, &v));
+            });
+    }
+}
+
 } // namespace
 
 void check_norm(bool quick)
@@ -115,6 +279,7 @@ void check_norm(bool quick)
                 run_case(rn[k], nullptr, rmss[k], {L, D, false, 0.0f, 1.0f, true});
                 run_case(rn[k], nullptr, rmss[k], {L, D, true, 0.5f, 1.0f, false});
             }
+    check_means(quick, rn, rmss);
 }
 
 void bench_norm()
@@ -174,4 +339,6 @@ void bench_norm()
              CK(swan_cuda_norm_rms_vec(0, &a));
          }));
     for (int i = 0; i < sets; i++) delete x[i], delete y[i];
+    bench_means(21, 30, 52);
+    bench_means(16, 28, 52);
 }

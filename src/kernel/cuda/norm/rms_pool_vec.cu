@@ -1,7 +1,7 @@
 /* RMS norm with rotary embedding, and the means of the result over VSA's tiles as a by-product: bandwidth-bound, sm_80 and up.
  *
- * Shapes: bf16 [L, D], D a multiple of 8 and at most 1536; rope with a head_dim that divides 256; strides multiples of 8, bases aligned to 16 B; tables f32; mean
- * bf16 [tiles, D]; tiles of any size.
+ * Shapes: bf16 [L, D], D a multiple of 8 and at most 1536; rope with a head_dim that divides 256; strides multiples of 8, bases
+ * aligned to 16 B; tables f32; mean bf16 [tiles, D]; tiles of any size.
  *
  * Numerics: the norm as norm_vec.cu, to the bit. The means are of y as it is stored: fp32 sums in a fixed order, warp w of four taking
  * the tile's rows w, w + 4, ...; one rounding. That is the order of vsa/pool_vec.cu, so the means are those of the norm and then vsa.pool.
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS) norm_rms_pool_vec(const sw
     __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + lane * 8;
     float sum[V][8] = {};
     uint4 raw[AHEAD + 1][V];
-    /* Rows' accesses go out; of the rope, which is small and read from L2, a line a lane as far as that. */
+    /* A row's accesses go out; its rope, for which there are no registers yet, comes as far as L2. */
     auto load = [&](uint4 (&to)[V], int row) {
         if (row >= r1) return;
         if (lane * 32 < hd) asm volatile("prefetch.global.L2 [%0];" ::"l"(a.rope + (int64_t)row * hd + lane * 32));
