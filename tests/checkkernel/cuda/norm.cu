@@ -223,10 +223,10 @@ void check_means(bool quick, const char *const (&names)[2], const rms_fn (&rows)
 }
 
 /* Of a layer with VSA: q and k normalised and pooled, v pooled; in place in a packed qkv and gate. */
-void bench_means(int T, int H, int W)
+void bench_means(int T, int H, int W, int D)
 {
     const std::vector<int32_t> start = grid_starts(T, H, W);
-    const int L = start.back(), tiles = (int)start.size() - 1, D = 1536;
+    const int L = start.back(), tiles = (int)start.size() - 1;
     packed m(start, D, 128);
     const double norm = 4.0 * L * D + 4.0 * L * 128, pool = 2.0 * L * D;
     auto line = [&](const char *name, double bytes, const std::function<void(int)> &f) {
@@ -339,6 +339,7 @@ void bench_norm()
              CK(swan_cuda_norm_rms_vec(0, &a));
          }));
     for (int i = 0; i < sets; i++) delete x[i], delete y[i];
-    bench_means(21, 30, 52);
-    bench_means(16, 28, 52);
+    bench_means(21, 30, 52, D);
+    bench_means(16, 28, 52, D);
+    bench_means(21, 30, 52, 5120);
 }
