@@ -9,10 +9,9 @@
  * Roofline: the norm's own bytes, 201 MB (+ 16.8 MB of rope) at L = 32,760, D = 1536: 79 us at 2.75 TB/s. vsa.pool would read y
  * again: 101 MB, 43 us measured.
  *
- * Plan: one block a tile, one row a warp at a time. A row stays in registers as it came, bf16, and is widened twice, because the sums
- * need as many registers as a widened row; the next row's accesses are under way meanwhile. At the end the warps' sums meet in shared
- * memory. Four blocks share a multiprocessor: all 364 tiles of 61 frames at 832x448 at once, and of the 624 of 81 frames at 832x480 all
- * but the last, which are the smallest. */
+ * Plan: one block a tile, one row a warp at a time. A row stays in registers as it came, bf16, and is widened twice; the warp's next
+ * row is under way meanwhile. Each warp adds to sums of its own in shared memory, at the same places by the same lanes, so that five
+ * blocks share a multiprocessor: all 624 tiles of 81 frames at 832x480 at once. Sums in registers leave room for four at most. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"
@@ -25,16 +24,44 @@ namespace
 
 enum { WARPS = 4 };
 
-/* V: accesses of 8 elements a lane, D <= 256 V. BLOCKS: of a multiprocessor. AHEAD: rows of a warp that are under way. */
-template <int V, int BLOCKS, int AHEAD>
-__global__ void __launch_bounds__(WARPS * 32, BLOCKS) norm_rms_pool_vec(const swan_norm_rms_args a)
+/* Blocks on a multiprocessor. On sm_120 shared memory holds four of the wide ones, and the compiler needs more registers. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+#define BLOCKS(V) (V == 1 ? 8 : 4)
+#else
+#define BLOCKS(V) (V == 1 ? 8 : 5)
+#endif
+
+/* Elements 8 (32 i + lane) .. + 7 of a row: in two places, so that a warp's accesses meet every bank once. */
+struct sums {
+    float4 *lo, *hi;
+};
+template <int V> SWAN_DEV sums sums_of(float4 *all, int warp, int i)
 {
-    __shared__ float parts[WARPS - 1][V * 8][32];
+    float4 *at = all + (warp * V + i) * 64 + (threadIdx.x & 31);
+    return {at, at + 32};
+}
+SWAN_DEV void add8(float (&v)[8], const sums &s)
+{
+    const float4 a = *s.lo, b = *s.hi;
+    v[0] += a.x, v[1] += a.y, v[2] += a.z, v[3] += a.w, v[4] += b.x, v[5] += b.y, v[6] += b.z, v[7] += b.w;
+}
+SWAN_DEV void put8(const sums &s, const float (&v)[8])
+{
+    *s.lo = make_float4(v[0], v[1], v[2], v[3]);
+    *s.hi = make_float4(v[4], v[5], v[6], v[7]);
+}
+
+/* V: accesses of 8 elements a lane, D <= 256 V. AHEAD: rows of a warp that are under way. */
+template <int V, int AHEAD> __global__ void __launch_bounds__(WARPS * 32, BLOCKS(V)) norm_rms_pool_vec(const swan_norm_rms_args a)
+{
+    __shared__ float4 all[WARPS * V * 64];
     const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, D = (int)a.D, hd = (int)a.head_dim;
     const int r0 = a.tile_start[blockIdx.x], r1 = a.tile_start[blockIdx.x + 1];
     const __nv_bfloat16 *x = (const __nv_bfloat16 *)a.x + lane * 8;
     __nv_bfloat16 *y = (__nv_bfloat16 *)a.y + lane * 8;
-    float sum[V][8] = {};
+    float v[8] = {};
+#pragma unroll
+    for (int i = 0; i < V; i++) put8(sums_of<V>(all, warp, i), v);
     uint4 raw[AHEAD + 1][V];
     /* A row's accesses go out; its rope, for which there are no registers yet, comes as far as L2. */
     auto load = [&](uint4 (&to)[V], int row) {
@@ -49,7 +76,7 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS) norm_rms_pool_vec(const sw
 #pragma unroll
     for (int k = 0; k < AHEAD; k++) load(raw[k], r0 + warp + k * WARPS);
     for (int r = r0 + warp; r < r1; r += WARPS) {
-        float v[8], cs[8], squares = 0.0f;
+        float cs[8], squares = 0.0f;
         swan_load8(cs, a.rope + (int64_t)r * hd + lane * 8 % hd); /* the same in every access: hd divides 256 */
         load(raw[AHEAD], r + AHEAD * WARPS);
 #pragma unroll
@@ -69,8 +96,9 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS) norm_rms_pool_vec(const sw
                 const uint4 rounded = swan_pack8(v);
                 *(uint4 *)(y + r * a.ldy + i * 256) = rounded;
                 swan_unpack8(rounded, v);
-#pragma unroll
-                for (int e = 0; e < 8; e++) sum[i][e] += v[e];
+                const sums s = sums_of<V>(all, warp, i);
+                add8(v, s);
+                put8(s, v);
             }
         }
 #pragma unroll
@@ -78,29 +106,21 @@ __global__ void __launch_bounds__(WARPS * 32, BLOCKS) norm_rms_pool_vec(const sw
 #pragma unroll
             for (int i = 0; i < V; i++) raw[k][i] = raw[k + 1][i];
     }
-    if (warp > 0)
-#pragma unroll
-        for (int i = 0; i < V * 8; i++) parts[warp - 1][i][lane] = sum[i / 8][i % 8];
     __syncthreads();
-    if (warp > 0) return;
-    const float rows = (float)(r1 - r0);
     __nv_bfloat16 *mean = (__nv_bfloat16 *)a.mean + blockIdx.x * a.D + lane * 8;
+    for (int i = warp; i < V && i * 256 + lane * 8 < D; i += WARPS) {
+        float m[8] = {};
 #pragma unroll
-    for (int i = 0; i < V; i++) {
-        if (i * 256 + lane * 8 >= D) break;
+        for (int g = 0; g < WARPS; g++) add8(m, sums_of<V>(all, g, i));
 #pragma unroll
-        for (int e = 0; e < 8; e++) {
-#pragma unroll
-            for (int g = 0; g < WARPS - 1; g++) sum[i][e] += parts[g][i * 8 + e][lane];
-            sum[i][e] /= rows;
-        }
-        *(uint4 *)(mean + i * 256) = swan_pack8(sum[i]);
+        for (int e = 0; e < 8; e++) m[e] /= (float)(r1 - r0);
+        *(uint4 *)(mean + i * 256) = swan_pack8(m);
     }
 }
 
-template <int V, int BLOCKS, int AHEAD> cudaError_t start(cudaStream_t stream, const swan_norm_rms_args *a)
+template <int V, int AHEAD> cudaError_t start(cudaStream_t stream, const swan_norm_rms_args *a)
 {
-    return swan_start(norm_rms_pool_vec<V, BLOCKS, AHEAD>, (unsigned)a->tiles, WARPS * 32, 0, stream, *a);
+    return swan_start(norm_rms_pool_vec<V, AHEAD>, (unsigned)a->tiles, WARPS * 32, 0, stream, *a);
 }
 
 } // namespace
@@ -108,6 +128,6 @@ template <int V, int BLOCKS, int AHEAD> cudaError_t start(cudaStream_t stream, c
 extern "C" int swan_cuda_norm_rms_pool_vec(cudaStream_t stream, const swan_norm_rms_args *a)
 {
     if (!a->rope || 256 % a->head_dim || a->D > 1536) return cudaErrorNotSupported;
-    if (a->D <= 256) return start<1, 8, 3>(stream, a);
-    return start<6, 4, 1>(stream, a);
+    if (a->D <= 256) return start<1, 3>(stream, a);
+    return start<6, 1>(stream, a);
 }
