@@ -9,9 +9,15 @@
  * Roofline: the norm's own bytes, 201 MB (+ 16.8 MB of rope) at L = 32,760, D = 1536: 79 us at 2.75 TB/s. vsa.pool would read y
  * again: 101 MB, 43 us measured.
  *
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench norm`, q and k by turns in a packed qkv and gate (bench/LOG.md): 109 to
+ * 112 us at 624 tiles, 79 to 84 us at 364; the norm alone 98 and 71, norm and then pool 130 to 135 and 92 to 96: what is written can
+ * still be in L2 when the pool reads it.
+ *
  * Plan: one block a tile, one row a warp at a time. A row stays in registers as it came, bf16, and is widened twice; the warp's next
  * row is under way meanwhile. Each warp adds to sums of its own in shared memory, at the same places by the same lanes, so that five
- * blocks share a multiprocessor: all 624 tiles of 81 frames at 832x480 at once. Sums in registers leave room for four at most. */
+ * blocks share a multiprocessor: all 624 tiles of 81 frames at 832x480 at once. Sums in registers leave room for four at most.
+ * Tried: sums in registers, 3 and 4 blocks: 109 to 118 us; 8 warps 107; 16 warps, one block 105, but 81 at 364 tiles; two rows ahead:
+ * no gain; each access of the next row issued when its registers come free: 121 to 125 us. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
 #include "kernel/cuda/common/reduce.cuh"

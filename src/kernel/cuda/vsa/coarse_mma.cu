@@ -9,8 +9,8 @@
  * Roofline at 624 tiles, 12 heads: 2.4 GFLOP, 10 MB, 150 MB out of L2; latency and instruction issue set the time, not a ceiling
  * of the chip.
  *
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench vsa` (bench/LOG.md): 624 tiles TBD, 364 tiles 0.0315 ms
- * (0.1377 and 0.0652 ms with scores and P V read by 4 bytes and P V summed by FMA; naive 2.85 and 0.99 ms).
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench vsa` (bench/LOG.md): 624 tiles 0.064 ms, 364 tiles
+ * 0.032 to 0.034 ms (0.138 and 0.065 ms when all was read by 4 bytes and P V summed by FMA; naive 2.85 and 0.99 ms).
  *
  * Plan: a block owns 16 query tiles of one head. Scores: m16n8k16 straight from global memory, fp32 in shared memory [key][16 + 1].
  * A warp selects for one row at a time: its keys as ordered integers in registers, the k-th largest by bisection over 32 bits,
