@@ -67,9 +67,12 @@ sanitized() {
 
 gpu_sanitize() {
     gpu_build swan check_cuda checkkernel
-    local tool
-    for tool in memcheck racecheck synccheck; do
+    local tool family
+    for tool in memcheck synccheck; do
         step "$tool, fast kernels" sanitized $tool build/$gpu/tests/check_cuda quick wait=120
+    done
+    for family in vsa norm conv linear attention; do # minutes, all together: one line each
+        step "racecheck, $family" sanitized racecheck build/$gpu/tests/check_cuda quick $family wait=120
     done
     # naive kernels share no memory between threads: memcheck sees what there is
     step "memcheck, every kernel" sanitized memcheck build/$gpu/tests/checkkernel --gpu --cases 12 --here
