@@ -70,7 +70,8 @@ enum { L = 36, D = 128, HEADS = 2, TILES = 2 };
 /* One call of each op that goes through another slot; what[] names them. */
 static const char *const what[] = {"linear",    "linear gated", "modulated norm", "affine norm", "rms norm", "rms norm, rope", "attention",
                                    "sparse",    "vsa pool",     "vsa coarse",     "vsa combine", "rows",     "timestep",       "patchify",
-                                   "unpatchify", "combine",     "map",            "conv",        "latent",   "rgb8"};
+                                   "unpatchify", "combine",     "map",            "conv",        "latent",   "rgb8",
+                                   "rms norm, means", "sparse, gate"};
 enum { OPS = sizeof what / sizeof what[0] };
 
 static swan_status vision_op(fixture *f, int which)
@@ -100,8 +101,8 @@ static swan_status small_op(fixture *f, int which)
 
 static swan_status one_op(fixture *f, int which)
 {
-    if (which >= 17) return vision_op(f, which);
-    if (which >= 11) return small_op(f, which);
+    if (which >= 17 && which <= 19) return vision_op(f, which);
+    if (which >= 11 && which <= 16) return small_op(f, which);
     swan_tensor x = T(F32, L, D), y = T(F32, L, D), k = T(F32, L, D), v = T(F32, L, D), vector = T(F32, D), gate = T(F32, D);
     swan_tensor rope = T(F32, L, D / HEADS / 2, 2), tiles = T(I32, TILES + 1), index = T(I32, HEADS, TILES, 1);
     swan_tensor pooled = T(F32, TILES, D), coarse = T(F32, TILES, D);
@@ -122,6 +123,10 @@ static swan_status one_op(fixture *f, int which)
     case 7: return swan_op_block_sparse(&f->ctx, &how, &(swan_tile_lists){&tiles, &index, NULL}, &(swan_qkv){.q = x, .k = k, .v = v}, &y);
     case 8: return swan_op_vsa_pool(&f->ctx, &x, 0, &tiles, &pooled);
     case 9: return swan_op_vsa_coarse(&f->ctx, &how, &(swan_qkv){.q = pooled, .k = pooled, .v = pooled}, &coarse, &index);
+    case 20: return swan_op_rms_norm_pool(&f->ctx, &x, D, &(swan_rms_norm){.weight = &vector, .rope = &rope, .eps = 1e-6f}, &tiles, &pooled);
+    case 21:
+        return swan_op_block_sparse(&f->ctx, &how, &(swan_tile_lists){&tiles, &index, &coarse},
+                                    &(swan_qkv){.q = x, .k = k, .v = v, .gate = x}, &y);
     default: return swan_op_vsa_combine(&f->ctx, &(swan_qkv){.gate = x}, &pooled, &tiles, &y);
     }
 }
@@ -212,7 +217,7 @@ static void an_empty_slot_is_named(void **state)
         assert_int_equal(one_op(f, i), SWAN_E_UNSUPPORTED);
         assert_non_null(strstr(swan_last_error(), ": no kernel for F32 activations on this device"));
     }
-    assert_string_equal(swan_last_error(), "image_to_rgb8: no kernel for F32 activations on this device");
+    assert_string_equal(swan_last_error(), "attn_block_sparse: no kernel for F32 activations on this device");
 }
 
 /* ---- trace ---- */
@@ -248,7 +253,7 @@ static void trace_sees_every_call(void **state)
         assert_true(s.seconds >= 0);
         assert_non_null(s.out);
     }
-    assert_string_equal(s.family, "image");
+    assert_string_equal(s.family, "attn");
 }
 
 /* ---- shapes ---- */
@@ -264,7 +269,8 @@ static void wrong_shapes(void **state)
     fixture *f = *state;
     swan_ctx *c = &f->ctx;
     swan_tensor x = T(F32, L, D), y = T(F32, L, D), narrow = T(F32, L, D - 2), fewer = T(F32, L - 1, D), vector = T(F32, D), shorter = T(F32, D - 2);
-    swan_tensor ids = T(I32, L), tiles = T(I32, TILES + 1), index = T(I32, HEADS, TILES, 3), pooled = T(F32, TILES, D), half = T(BF16, L, D);
+    swan_tensor ids = T(I32, L), tiles = T(I32, TILES + 1), index = T(I32, HEADS, TILES, 3), few = T(I32, HEADS, TILES, 1);
+    swan_tensor pooled = T(F32, TILES, D), half = T(BF16, L, D);
     swan_tensor latent = T(F32, 4, 3, 6, 8), odd = T(F32, 4, 3, 6, 7), patches = T(F32, L, 16), image = T(F32, 8, 12, 4), rgb = T(U8, 8, 12, 3);
     swan_linear layer = {.weight = T(F32, D, D), .bias = vector}, other = {.weight = T(I32, D, D)};
     swan_conv conv = {.weight = T(F32, 16, 3, 3, 8)};
@@ -286,6 +292,10 @@ static void wrong_shapes(void **state)
     expect_bug(swan_op_attention(c, &biased, &(swan_qkv){.q = x, .k = x, .v = x}, &y), "attention key bias");
     expect_bug(swan_op_block_sparse(c, &how, &(swan_tile_lists){&tiles, &index, NULL}, &(swan_qkv){.q = x, .k = x, .v = x}, &y),
                "block-sparse"); /* 3 of 2 tiles */
+    expect_bug(swan_op_block_sparse(c, &how, &(swan_tile_lists){&tiles, &few, &pooled}, &(swan_qkv){.q = x, .k = x, .v = x, .gate = narrow}, &y),
+               "block-sparse"); /* a gate of other columns */
+    expect_bug(swan_op_block_sparse(c, &how, &(swan_tile_lists){&tiles, &few, &x}, &(swan_qkv){.q = x, .k = x, .v = x, .gate = x}, &y),
+               "block-sparse"); /* a coarse row for each row */
     expect_bug(swan_op_vsa_coarse(c, &how, &(swan_qkv){.q = pooled, .k = pooled, .v = pooled}, &pooled, &index), "vsa coarse");
     expect_bug(swan_op_vsa_pool(c, &x, 0, &tiles, &x), "vsa pool");
     expect_bug(swan_op_vsa_combine(c, &(swan_qkv){.gate = narrow}, &pooled, &tiles, &y), "vsa combine");
