@@ -77,6 +77,16 @@ typedef struct swan_norm_rms_args {
     void *workspace;
 } swan_norm_rms_args;
 
+/* The means, for rows that make them in a pass of their own. */
+static inline swan_vsa_pool_args swan_norm_rms_means(const swan_norm_rms_args *a)
+{
+    swan_vsa_pool_args p;
+    p.x = a->y, p.out = a->mean;
+    p.tile_start = a->tile_start;
+    p.tiles = a->tiles, p.D = a->D, p.ldx = a->ldy;
+    return p;
+}
+
 /* y[i, :] = table[ids[i], :]; table [rows, D] in table_dtype (F32, F16 or BF16). ids are checked by the caller. */
 typedef struct swan_embed_rows_args {
     const void *table;

@@ -51,6 +51,6 @@ swan_status swan_norm_rms_ref(swan_stream *stream, const swan_norm_rms_args *a)
     swan_norm_rms_args copy = *a;
     SWAN_TRY(swan_cpu_run(stream, a->L, rms_task, &copy));
     if (!a->mean) return SWAN_OK;
-    return swan_vsa_pool_ref(stream, &(swan_vsa_pool_args){.x = a->y, .out = a->mean, .tile_start = a->tile_start, .tiles = a->tiles,
-                                                           .D = a->D, .ldx = a->ldy});
+    swan_vsa_pool_args means = swan_norm_rms_means(a);
+    return swan_vsa_pool_ref(stream, &means);
 }

@@ -88,7 +88,6 @@ extern "C" int swan_cuda_norm_rms_naive(cudaStream_t stream, const swan_norm_rms
     if (a->mean && (a->tiles < 1 || !a->tile_start)) return cudaErrorInvalidValue;
     const int e = SWAN_BY_FORMAT(format, run_rms, stream, a);
     if (e || !a->mean) return e;
-    swan_vsa_pool_args pool = {};
-    pool.x = a->y, pool.out = a->mean, pool.tile_start = a->tile_start, pool.tiles = a->tiles, pool.D = a->D, pool.ldx = a->ldy;
-    return swan_cuda_vsa_pool_naive(stream, &pool, format);
+    const swan_vsa_pool_args means = swan_norm_rms_means(a);
+    return swan_cuda_vsa_pool_naive(stream, &means, format);
 }

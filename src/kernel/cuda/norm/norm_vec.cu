@@ -186,9 +186,8 @@ int rms_then_pool(cudaStream_t s, const swan_norm_rms_args *a)
     norm.mean = nullptr;
     const int e = swan_cuda_norm_rms_vec(s, &norm);
     if (e) return e;
-    swan_vsa_pool_args pool = {};
-    pool.x = a->y, pool.out = a->mean, pool.tile_start = a->tile_start, pool.tiles = a->tiles, pool.D = a->D, pool.ldx = a->ldy;
-    return swan_cuda_vsa_pool_vec(s, &pool);
+    const swan_vsa_pool_args means = swan_norm_rms_means(a);
+    return swan_cuda_vsa_pool_vec(s, &means);
 }
 
 } // namespace
