@@ -4,8 +4,8 @@
 
 static swan_status normalise(swan_ctx *ctx, const swan_qk_norm *norm, swan_qkv *in)
 {
-    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in->q, in->ld, norm->q, norm->eps, norm->rope));
-    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in->k, in->ld, norm->k, norm->eps, norm->rope));
+    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in->q, in->ld, &norm->q));
+    SWAN_TRY(swan_op_rms_norm_columns(ctx, &in->k, in->ld, &norm->k));
     SWAN_TRY(swan_op_round(ctx, &in->q));
     return swan_op_round(ctx, &in->k);
 }
@@ -13,10 +13,9 @@ static swan_status normalise(swan_ctx *ctx, const swan_qk_norm *norm, swan_qkv *
 /* The same, and q and k pooled: by the norm, where nothing is to be rounded between the two. */
 static swan_status normalise_and_pool(const swan_self_attention *a, swan_ctx *ctx, const swan_qk_norm *norm, swan_qkv *in, swan_qkv *pooled)
 {
-    swan_rms_norm q = {.weight = norm->q, .rope = norm->rope, .eps = norm->eps}, k = {.weight = norm->k, .rope = norm->rope, .eps = norm->eps};
     if (!ctx->parity_bf16) {
-        SWAN_TRY(swan_op_rms_norm_pool(ctx, &in->q, in->ld, &q, &a->tile_start, &pooled->q));
-        return swan_op_rms_norm_pool(ctx, &in->k, in->ld, &k, &a->tile_start, &pooled->k);
+        SWAN_TRY(swan_op_rms_norm_pool(ctx, &in->q, in->ld, &norm->q, &a->tile_start, &pooled->q));
+        return swan_op_rms_norm_pool(ctx, &in->k, in->ld, &norm->k, &a->tile_start, &pooled->k);
     }
     SWAN_TRY(normalise(ctx, norm, in));
     SWAN_TRY(swan_op_vsa_pool(ctx, &in->q, in->ld, &a->tile_start, &pooled->q));

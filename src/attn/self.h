@@ -19,9 +19,7 @@ typedef struct swan_self_attention {
 
 /* What happens to q and k before they meet: RMS norm over all heads together, then rotary embedding. */
 typedef struct swan_qk_norm {
-    const swan_tensor *q, *k; /* weights, f32 [heads * head_dim] */
-    const swan_tensor *rope;  /* f32 [L, head_dim / 2, 2] */
-    float eps;
+    swan_rms_norm q, k;
 } swan_qk_norm;
 
 /* q, k, v and, for VSA, gate, as they were projected and as swan_qkv says, with ld; q and k are normalised and rotated in place. out

@@ -101,9 +101,9 @@ static swan_status make_group(const swan_wan_dit *m, swan_ctx *ctx, const swan_t
     SWAN_TRY(swan_op_linear(ctx, embedded, &all, SWAN_EPI_NONE, NULL, &both));
     SWAN_TRY(swan_op_round(ctx, &both));
     for (int i = first; i < first + swan_wan_text_group(m); i++) {
-        swan_tensor k = text_rows(text, &text->k, i), norm = m->block[i].cross.norm_k;
-        swan_weights_shift(&norm, shift);
-        SWAN_TRY(swan_op_rms_norm_columns(ctx, &k, text->ld, &norm, m->config.eps, NULL));
+        swan_tensor k = text_rows(text, &text->k, i), weight = m->block[i].cross.norm_k;
+        swan_weights_shift(&weight, shift);
+        SWAN_TRY(swan_op_rms_norm_columns(ctx, &k, text->ld, &(swan_rms_norm){.weight = &weight, .eps = m->config.eps}));
     }
     return swan_op_round(ctx, &both);
 }
@@ -272,7 +272,7 @@ static swan_status self_attention(const swan_wan_dit *m, const swan_wan_block *w
     SWAN_TRY(swan_op_modulated_norm(ctx, x, scale.data, shift.data, c->eps, &h));
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(project(ctx, w, g->attention.kind == SWAN_ATTN_VSA, &h, &in));
-    swan_qk_norm norm = {.q = &w->self.norm_q, .k = &w->self.norm_k, .rope = &g->rope, .eps = c->eps};
+    swan_qk_norm norm = {.q = {&w->self.norm_q, &g->rope, c->eps}, .k = {&w->self.norm_k, &g->rope, c->eps}};
     SWAN_TRY(swan_self_attention_run(&g->attention, ctx, &norm, &in, &h)); /* h is free again: it takes the result */
     SWAN_TRY(swan_op_round(ctx, &h));
     SWAN_TRY(swan_op_linear(ctx, &h, &w->self.o, SWAN_EPI_GATED_ADD, &gate, x));

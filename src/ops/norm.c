@@ -55,21 +55,26 @@ swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_ten
     return rms_norm(ctx, x, (swan_norm_rms_args){.weight = weight->data, .eps = eps, .ldx = D, .ldy = D}, rope, y);
 }
 
-swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_tensor *weight, float eps,
-                                     const swan_tensor *rope)
+/* args: the tiles. */
+static swan_status rms_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm, swan_norm_rms_args args)
 {
+    const swan_tensor *weight = norm->weight;
     SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1] && ld >= x->ne[1], "rms norm", x, weight);
-    return rms_norm(ctx, x, (swan_norm_rms_args){.weight = weight->data, .eps = eps, .ldx = ld, .ldy = ld}, rope, x);
+    args.weight = weight->data;
+    args.eps = norm->eps;
+    args.ldx = args.ldy = ld;
+    return rms_norm(ctx, x, args, norm->rope, x);
+}
+
+swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm)
+{
+    return rms_columns(ctx, x, ld, norm, (swan_norm_rms_args){0});
 }
 
 swan_status swan_op_rms_norm_pool(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm, const swan_tensor *tile_start,
                                   swan_tensor *mean)
 {
-    const swan_tensor *weight = norm->weight;
-    SWAN_OP_CHECK(weight->ndim == 1 && weight->ne[0] == x->ne[1] && ld >= x->ne[1], "rms norm", x, weight);
     SWAN_OP_CHECK(mean->ndim == 2 && mean->dtype == x->dtype && mean->ne[1] == x->ne[1] && mean->ne[0] == tile_start->ne[0] - 1,
                   "rms norm pool", x, mean);
-    swan_norm_rms_args args = {.weight = weight->data, .eps = norm->eps, .ldx = ld, .ldy = ld, .tile_start = tile_start->data,
-                               .mean = mean->data, .tiles = mean->ne[0]};
-    return rms_norm(ctx, x, args, norm->rope, x);
+    return rms_columns(ctx, x, ld, norm, (swan_norm_rms_args){.tile_start = tile_start->data, .mean = mean->data, .tiles = mean->ne[0]});
 }

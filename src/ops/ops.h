@@ -28,14 +28,13 @@ swan_status swan_op_affine_norm(swan_ctx *ctx, const swan_tensor *x, const swan_
 swan_status swan_op_rms_norm(swan_ctx *ctx, const swan_tensor *x, const swan_tensor *weight, float eps,
                              const swan_tensor *rope, swan_tensor *y);
 
-/* The same in place for columns of a wider matrix: rows of x [L, D] are ld elements apart. */
-swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_tensor *weight, float eps,
-                                     const swan_tensor *rope);
 typedef struct swan_rms_norm {
     const swan_tensor *weight; /* f32 [D] */
     const swan_tensor *rope;   /* as above, or NULL */
     float eps;
 } swan_rms_norm;
+/* The same in place for columns of a wider matrix: rows of x [L, D] are ld elements apart. */
+swan_status swan_op_rms_norm_columns(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm);
 /* The same, and mean [tiles, D] = swan_op_vsa_pool of the result, for which fast kernels need not read it again. */
 swan_status swan_op_rms_norm_pool(swan_ctx *ctx, swan_tensor *x, int64_t ld, const swan_rms_norm *norm, const swan_tensor *tile_start,
                                   swan_tensor *mean);
