@@ -126,7 +126,7 @@ typedef struct swan_plan {
     uint64_t session_bytes;   /* reserved by a session: its state and the activations of the hungriest phase */
     uint64_t state_bytes;     /* of these, what lives through all phases: latents, prompt, tables */
     uint64_t staging_bytes;   /* host memory of a session beside these: ids and noise on their way */
-    uint64_t peak_bytes;      /* expected peak of the process in host memory: the sum above, files that were read to be converted, a measured base */
+    uint64_t peak_bytes;      /* expected peak of the process in host memory: the sum above, files read to be converted, a measured base */
     uint64_t device_bytes;    /* of the above, what lies on a GPU: exact; 0 on the CPU */
     uint64_t device_base_bytes; /* in use on it before any of ours: CUDA's context, libraries, other processes; measured */
     uint64_t device_peak_bytes; /* expected peak on it: the two above, and code and graphs */

@@ -256,7 +256,7 @@ static swan_status open_directory(swan_engine *e, model_files *files)
     snprintf(e->name, sizeof e->name, "%s", swan_path_name(e->directory));
     SWAN_TRY(read_files(e, files));
     SWAN_TRY(open_checkpoints(e, files));
-    e->resident_bytes = swan_usage_resident();
+    e->resident_bytes = swan_usage_resident(); /* again, with the tokenizer; of the weights nothing is read yet */
     return SWAN_OK;
 }
 

@@ -12,8 +12,8 @@ uint64_t swan_usage_device(const swan_engine *e);
 /* The memory fields of a report. */
 void swan_usage_fill(const struct swan_session *s, swan_report *report);
 /* plan->peak_bytes: what was resident before weights are read, what of them is mapped, converted and read to be converted, what a
- * session reserves less what its prompt leaves untouched, what the encoder keeps, and code. On a GPU also the device's bytes: ours are exact, in the pieces that the
- * driver gives out; what was in use before and the kernels' own needs are measured. */
+ * session reserves less what its prompt leaves untouched, what the encoder keeps, and code. On a GPU also the
+ * device's bytes: ours are exact, in the pieces that the driver gives out; what was in use before and the kernels' own needs are measured. */
 void swan_usage_predict(const struct swan_session *s, uint64_t untouched, swan_plan *plan);
 
 #endif

@@ -1,6 +1,6 @@
 /* Block-sparse attention over listed tiles (VSA's fine branch), bf16, head_dim 128, mma.sync, sm_80 and up: each tile of at most
- * 64 query rows attends to the rows of topk tiles; VSA's gated sum with it. Source: VSA (arXiv 2505.13389); inner loop after FlashAttention-2 (arXiv
- * 2307.08691).
+ * 64 query rows attends to the rows of topk tiles; VSA's gated sum with it. Source: VSA (arXiv 2505.13389); inner loop after
+ * FlashAttention-2 (arXiv 2307.08691).
  *
  * Shapes: q, k, v, out bf16 [L, H, 128] in tile order without padding; tile_start i32 [tiles+1], index i32 [H, tiles, topk]. Row
  * strides multiples of 8, bases aligned to 16 B.

@@ -1,5 +1,4 @@
-/* Layer norm with modulation or affine weights; RMS norm with rotary embedding; VSA's gated sum: bandwidth-bound
- * rows from sm_80 up.
+/* Layer norm with modulation or affine weights; RMS norm with rotary embedding: bandwidth-bound rows from sm_80 up.
  *
  * Shapes: bf16 [L, D], D a multiple of 8 (norms: at most 5120), strides multiples of 8, bases aligned to 16 B;
  * tables f32.
@@ -10,16 +9,14 @@
  * Roofline: bytes over copy bandwidth; at L = 32,760, D = 1536: 201 MB (+ 16.8 MB of rope), 73 us at the 2.75 TB/s
  * that cudaMemcpyAsync reaches on these buffers.
  *
- * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench norm vsa` (bench/LOG.md): layer 76.8 us, 2.62 TB/s
- * (naive 155 us); RMS + rope 82.1 us, 2.66 TB/s (naive 164 us), in place in a packed qkv 84.3 us, 2.59 TB/s;
- * combine 114 us, 2.65 TB/s (naive 249 us).
+ * Measured, 2026-11-22, one H100 80GB SXM, `check_cuda bench norm` (bench/LOG.md): layer 76.8 us, 2.62 TB/s
+ * (naive 155 us); RMS + rope 82.1 us, 2.66 TB/s (naive 164 us), in place in a packed qkv 84.3 us, 2.59 TB/s.
  *
  * Plan: norms: one warp a row, the row in registers (six 16-byte loads a lane at D = 1536), four rows a block,
- * tables through L1; up to 1,024 rows of more than 256 elements without rope: a block a row. combine: one block a tile, 16 bytes a thread.
+ * tables through L1; up to 1,024 rows of more than 256 elements without rope: a block a row.
  * Nothing else tried. */
 #include "kernel/cuda/common/align.cuh"
 #include "kernel/cuda/common/convert.cuh"
-#include "kernel/cuda/common/gated.cuh"
 #include "kernel/cuda/common/reduce.cuh"
 #include "kernel/cuda/common/start.cuh"
 #include "kernel/cuda/launch.h"
@@ -151,23 +148,6 @@ template <int V> __global__ void __launch_bounds__(WIDE) norm_rms_wide_vec(const
     }
 }
 
-/* One block a tile: the coarse row stays in registers while the tile's rows stream by. */
-__global__ void __launch_bounds__(256) vsa_combine_vec(const swan_vsa_combine_args a)
-{
-    const int r0 = a.tile_start[blockIdx.x], r1 = a.tile_start[blockIdx.x + 1], vecs = (int)a.D / 8;
-    swan_grid_wait();
-    const __nv_bfloat16 *gate = (const __nv_bfloat16 *)a.gate,
-                        *coarse = (const __nv_bfloat16 *)a.coarse + blockIdx.x * a.D;
-    __nv_bfloat16 *fine = (__nv_bfloat16 *)a.fine;
-#pragma unroll 4
-    for (int i = (int)threadIdx.x; i < vecs * (r1 - r0); i += 256) {
-        const int64_t r = r0 + i / vecs;
-        const int at = i % vecs * 8;
-        uint4 *f = (uint4 *)(fine + r * a.ld_fine + at);
-        *f = swan_gated_sum(*f, swan_load_stream(gate + r * a.ld_gate + at), __ldg((const uint4 *)(coarse + at)));
-    }
-}
-
 template <int V> cudaError_t layer(cudaStream_t s, const swan_norm_layer_args *a)
 {
     norm_layer_vec<V><<<(unsigned)((a->L + WARPS - 1) / WARPS), WARPS * 32, 0, s>>>(*a);
@@ -221,13 +201,4 @@ extern "C" int swan_cuda_norm_rms_vec(cudaStream_t stream, const swan_norm_rms_a
     if (a->D <= 256) return rms<1>(stream, a);
     if (a->D <= 1536) return rms<6>(stream, a);
     return rms<20>(stream, a);
-}
-
-extern "C" int swan_cuda_vsa_combine_vec(cudaStream_t stream, const swan_vsa_combine_args *a)
-{
-    if (a->tiles < 1 || a->D < 1) return cudaErrorInvalidValue;
-    if (((a->D | a->ld_fine | a->ld_gate) & 7) || swan_misaligned(a->fine, a->gate, a->coarse))
-        return cudaErrorNotSupported;
-    vsa_combine_vec<<<(unsigned)a->tiles, 256, 0, stream>>>(*a);
-    return cudaGetLastError();
 }

@@ -164,7 +164,6 @@ SWAN_DEV void weigh(float (&o)[4][4], const float *s, const __nv_bfloat16 *v, in
     }
 }
 
-/* grid (groups of 16 query tiles, heads). */
 /* Blocks on a multiprocessor: as its shared memory holds at 600 tiles, or two where it holds one, so that registers suffice. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ != 800 && __CUDA_ARCH__ != 900 && __CUDA_ARCH__ != 1000
 #define BLOCKS 2
@@ -172,6 +171,7 @@ SWAN_DEV void weigh(float (&o)[4][4], const float *s, const __nv_bfloat16 *v, in
 #define BLOCKS 4
 #endif
 
+/* grid (groups of 16 query tiles, heads). */
 template <int N> __global__ void __launch_bounds__(THREADS, BLOCKS) vsa_coarse_mma(const swan_vsa_coarse_args a)
 {
     extern __shared__ float s[];
