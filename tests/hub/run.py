@@ -103,7 +103,12 @@ class Case(unittest.TestCase):
             time.sleep(0.01)
 
     def arrived(self):
-        return sum(p.stat().st_size for p in (self.partial() / "parts").glob("*") if not p.name.endswith(".etag"))
+        """Bytes of parts on the disk. A pull may be at work there: what it renames between our list and our look is listed again."""
+        while True:
+            try:
+                return sum(p.stat().st_size for p in (self.partial() / "parts").glob("*") if not p.name.endswith(".etag"))
+            except FileNotFoundError:
+                pass
 
 
 class Plain(Case):
@@ -464,22 +469,19 @@ class Stops(Case):
     def test_kill_9_at_random_moments(self):
         self.hub.rate = 400_000
         rng = random.Random(3)
-        kills = 0
         for _ in range(6):
-            before = self.arrived() if self.partial().exists() else 0
+            before = self.arrived()
+            self.hub.allowed = 150_000  # six times this is less than the model: none of them gets to the end, however late we look
             process = self.start("pull", ID, "--taehv", "none")
-            goal = before + rng.randrange(20_000, 200_000)
-            self.wait_until(lambda: process.poll() is not None or (self.partial().exists() and self.arrived() >= goal))
-            if process.poll() is not None:
-                break
+            goal = before + rng.randrange(20_000, 130_000)
+            self.wait_until(lambda: self.arrived() >= goal)
             process.kill()
             process.wait()
-            kills += 1
+            self.assertEqual(process.returncode, -signal.SIGKILL)
             self.assertFalse(self.directory().exists())
-        self.assertGreater(kills, 3)
         kept = self.arrived()
         self.assertGreater(kept, 80_000)
-        self.hub.rate = 0
+        self.hub.rate, self.hub.allowed = 0, None
         self.hub.requests.clear()
         self.pulls()
         total = sum(len(self.repository.files[p]) for p in server.NEEDED)
@@ -487,9 +489,9 @@ class Stops(Case):
         self.assertTrue(any(r.start for r in self.hub.requests))
 
     def test_ctrl_c_keeps_and_says_how_to_go_on(self):
-        self.hub.rate = 150_000
+        self.hub.rate, self.hub.allowed = 150_000, 100_000
         process = self.start("pull", "fastwan", "--taehv", "none")
-        self.wait_until(lambda: self.partial().exists() and self.arrived() > 50_000)
+        self.wait_until(lambda: self.arrived() > 50_000)
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         process.wait(10)
@@ -499,7 +501,7 @@ class Stops(Case):
         models = self.swan("models").stdout
         self.assertIn("incomplete: swan pull " + ID, models)
         self.assertIn("not here yet: swan pull fastwan", self.swan("info", "fastwan").stderr)
-        self.hub.rate = 0
+        self.hub.rate, self.hub.allowed = 0, None
         self.pulls(name="fastwan")
 
     def test_the_branch_moves_between_two_runs(self):
@@ -529,14 +531,14 @@ class Stops(Case):
             self.cache.with_name("copy").rename(self.cache)
 
     def test_two_at_once(self):
-        self.hub.rate = 200_000
+        self.hub.rate, self.hub.allowed = 200_000, 100_000
         process = self.start("pull", ID, "--taehv", "none")
-        self.wait_until(lambda: self.partial().exists() and self.arrived() > 10_000)
+        self.wait_until(lambda: self.arrived() > 10_000)
         for args in (("pull", ID), ("rm", ID, "--yes")):
             done = self.swan(*args)
             self.assertEqual(done.returncode, 1)
             self.assertIn("another process", done.stderr)
-        self.hub.rate = 0
+        self.hub.rate, self.hub.allowed = 0, None
         process.wait(30)
         self.assertEqual(process.returncode, 0)
         self.whole()

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import random
+import select
 import threading
 import time
 import urllib.parse
@@ -88,6 +89,7 @@ class Hub:
         self.if_range = True       # False: If-Range is ignored
         self.etags = True
         self.rate = 0              # bytes a second for each connection, 0: as fast as it goes
+        self.allowed = None        # bytes of files that may still be sent, all connections together; then answers wait until it is more
         self.hang = {}             # path -> bytes after which the next answer is silent for hang_s
         self.hang_s = 3
         self.length = {}           # path -> the Content-Length (and total) that is claimed
@@ -131,7 +133,7 @@ def make_handler(hub, site):
                 hub.requests.append(self.request_seen)
             try:
                 self.route()
-            except (BrokenPipeError, ConnectionResetError):
+            except ConnectionError:
                 self.close_connection = True
 
         def route(self):
@@ -221,11 +223,28 @@ def make_handler(hub, site):
                 self.close_connection = True
                 return
             step = max(1, hub.rate // 50) if hub.rate else 1 << 16
-            for at in range(0, len(body), step):
-                self.wfile.write(body[at:at + step])
-                self.request_seen.sent += len(body[at:at + step])
+            at = 0
+            while at < len(body):
+                now = self.may_send(min(step, len(body) - at))
+                self.wfile.write(body[at:at + now])
+                self.request_seen.sent += now
+                at += now
                 if hub.rate:
                     time.sleep(0.02)
+
+        def may_send(self, size):
+            """How much of size is allowed now, 1 or more: waits for it as long as the client is there."""
+            while True:
+                if select.select([self.connection], [], [], 0)[0]:  # it asks for nothing before this answer ends: it has left
+                    raise ConnectionAbortedError
+                with hub.lock:
+                    if hub.allowed is None:
+                        return size
+                    if hub.allowed > 0:
+                        size = min(size, hub.allowed)
+                        hub.allowed -= size
+                        return size
+                time.sleep(0.02)
 
     return Handler
 
