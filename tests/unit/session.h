@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ typedef struct test_run {
     uint8_t *frames; /* u8 [FRAMES, HEIGHT, WIDTH, 3] */
     int frame_count, reports, warnings;
     swan_progress last;
+    atomic_int phase_now; /* last.phase, for other threads */
     test_phase phase[SWAN_PLAN_PHASES];
     char log[512];
     /* answers false at this report of this phase */
@@ -90,6 +92,7 @@ static inline bool test_progress(void *user, const swan_progress *p)
     assert_true(p->fraction >= 0 && p->fraction <= 1);
     if (r->session && p->phase != r->last.phase && p->phase > SWAN_PHASE_TEXT) test_end_phase(r, (int)p->phase - SWAN_PHASE_DENOISE);
     r->last = *p;
+    atomic_store(&r->phase_now, (int)p->phase);
     return !(r->cancels && p->phase == r->cancel_phase && p->step == r->cancel_step);
 }
 
